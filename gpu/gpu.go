@@ -1,0 +1,136 @@
+// Package gpu describes machines with GPUs that can be rented: what is wanted (Query), what is for
+// sale (Offer), what was rented (Instance), and those who rent them out (Provider). It knows
+// neither SSH nor Starlark. The providers are packages beneath it.
+package gpu
+
+import (
+	"context"
+	"time"
+)
+
+// A Query says which machine is wanted. Its zero value asks for any machine with one GPU.
+type Query struct {
+	Type            string   // matched by tokens on canonical GPU names; "" means any
+	Count           int      // GPUs on one machine; 0 means 1
+	MaxPrice        float64  // USD per GPU and hour; 0 means no limit
+	MinVRAM         float64  // GB per GPU; 0 means any
+	CloudType       string   // "secure", "community", or "" for both
+	MinCUDA         string   // "12.0"; "" means any
+	ContainerDiskGB int      // 0 leaves it to the provider
+	VolumeDiskGB    int      // 0 means no volume
+	Providers       []string // in order of preference; nil means every one with credentials
+	Regions         []string // nil means any
+	Spot            bool
+	Image           string // "" leaves it to the provider
+	Ports           []int  // that the machine must expose, beside SSH
+
+	// Where and Sort are the script's own filter and order; nil means none and cheapest first.
+	// Sort returns the key by which offers are ordered, lowest first.
+	Where func(Offer) (bool, error)    `json:"-"`
+	Sort  func(Offer) (float64, error) `json:"-"`
+}
+
+// An Offer is a machine that a provider says it would rent out now.
+type Offer struct {
+	Provider    string
+	ID          string // the provider's own, to create from
+	GPUType     string // canonical, as "A100 80GB SXM"
+	VRAMGB      float64
+	GPUCount    int
+	PricePerGPU float64 // USD per GPU and hour
+	PriceTotal  float64 // USD per hour for the machine
+	CloudType   string  // "secure" or "community"
+	Spot        bool
+	Region      string
+	CUDA        string // "" when unknown
+	VCPU        int    // 0 when unknown
+	MemoryGB    float64
+	Stock       string // the provider's own word; "" when unknown
+}
+
+// A State is that of an instance, as its provider tells it. Whatever is not known to be one of
+// these is Unknown, never Running.
+type State string
+
+// The states of an instance.
+const (
+	Unknown    State = "unknown"
+	Starting   State = "starting"
+	Running    State = "running"
+	Stopped    State = "stopped"
+	Failed     State = "failed"
+	Terminated State = "terminated"
+)
+
+// An Instance is a rented machine as its provider describes it.
+type Instance struct {
+	Provider     string
+	ID           string // the provider's own
+	Name         string // the one that Create was given
+	State        State
+	Host         string // where SSH listens; empty until known
+	Port         int
+	User         string
+	HostKey      string // authorized_keys form, where the provider tells it; else empty
+	GPUType      string
+	GPUCount     int
+	PricePerHour float64 // USD for the machine, all GPUs
+	Created      time.Time
+}
+
+// A CreateRequest asks for one machine.
+type CreateRequest struct {
+	Name          string // unique; what an ambiguous create is found again by
+	Offer         Offer
+	Query         Query
+	AuthorizedKey string // the public key that may log in, authorized_keys form
+}
+
+// A Provider rents out machines. All methods are safe for concurrent use and end with ctx. Errors
+// are *Error where the provider answered; any other error of Create is ambiguous: the machine may
+// exist, and only List can tell.
+type Provider interface {
+	// Name is the provider's name in queries, ids and the journal: "local", "runpod".
+	Name() string
+	// Offers lists what matches q, in no order. It may be repeated.
+	Offers(ctx context.Context, q Query) ([]Offer, error)
+	// Create rents a machine. It is sent once and must not be repeated unless the error's kind is
+	// RateLimited.
+	Create(ctx context.Context, req CreateRequest) (Instance, error)
+	// Get reads one instance back; kind NotFound means that it does not exist (any more). It may be
+	// repeated.
+	Get(ctx context.Context, id string) (Instance, error)
+	// List lists every instance of the account. It may be repeated.
+	List(ctx context.Context) ([]Instance, error)
+	// Terminate ends an instance and its cost. Success means that the request was accepted: only
+	// Get tells that it is gone. Terminating what is gone is not an error. It may be repeated.
+	Terminate(ctx context.Context, id string) error
+}
+
+// A Kind says what a provider's refusal obliges the caller to do.
+type Kind string
+
+// The kinds of refusals.
+const (
+	Auth        Kind = "auth"         // stop all work for this provider
+	Forbidden   Kind = "forbidden"    // stop, or skip the candidate
+	Funds       Kind = "funds"        // stop; tell the user
+	Quota       Kind = "quota"        // skip the provider for this run
+	NoCapacity  Kind = "no_capacity"  // try the next candidate at once
+	Validation  Kind = "validation"   // bad input or a defect; do not repeat
+	NotFound    Kind = "not_found"    // on Get: gone
+	Conflict    Kind = "conflict"     // wrong state; read it again, then decide
+	RateLimited Kind = "rate_limited" // wait, then repeat the same call
+	Transient   Kind = "transient"    // repeat, unless it was Create
+)
+
+// An Error is a provider's answer that refuses a request. Message is in the provider's own words.
+type Error struct {
+	Provider string
+	Op       string
+	Kind     Kind
+	Message  string
+	After    time.Duration // RateLimited: how long to wait, 0 when not told
+}
+
+func (e *Error) Error() string { return e.Provider + " " + e.Op + ": " + e.Message }
