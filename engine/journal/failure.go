@@ -65,16 +65,17 @@ func (j *Journal) failure(ctx context.Context, op string, err error) error {
 		e.Hint = "wait for the other bifrost, or find it with: fuser -v " + shellWord(j.path)
 	case codeFull:
 		e.Kind, e.Err, e.Hint = fault.DiskFull, errors.New("no space left on the device"), hintSpace
-	case codeReadOnly, codePerm:
-		e.Kind, e.Err, e.Hint = fault.Invalid, errors.New("the file is read-only"), hintWritable
 	case codeCorrupt, codeNotADB:
 		e.Kind, e.Err, e.Hint = fault.Invalid, fmt.Errorf("the file is damaged, or no journal: %w", err), hintCorrupt
-	case codeIO, codeCantOpen:
+	case codeIO, codeCantOpen, codeReadOnly, codePerm:
 		// SQLite does not pass the system's reason on: ask the system again.
 		if reason := probe(filepath.Dir(j.path)); reason != nil {
-			err = reason
+			systemFailure(e, reason)
+		} else if code == codeReadOnly || code == codePerm {
+			e.Kind, e.Err, e.Hint = fault.Invalid, errors.New("the file is read-only"), hintWritable
+		} else {
+			systemFailure(e, err)
 		}
-		systemFailure(e, err)
 	default:
 		systemFailure(e, err)
 	}
@@ -103,18 +104,19 @@ func systemFailure(e *fault.Error, err error) {
 	}
 }
 
-// probe writes a file in dir and returns what the system says to that.
+// probe writes a file in dir, as SQLite has to, and returns what the system says to that.
 func probe(dir string) error {
 	f, err := os.CreateTemp(dir, ".journal-probe-*")
-	if err != nil {
-		return err
+	if err == nil {
+		defer os.Remove(f.Name())
+		defer f.Close()
+		_, err = f.Write(make([]byte, 64<<10))
 	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if _, err := f.Write(make([]byte, 64<<10)); err != nil {
-		return &fs.PathError{Op: "write", Path: dir, Err: errors.Unwrap(err)}
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return &fs.PathError{Op: "write to", Path: dir, Err: path.Err}
 	}
-	return nil
+	return err
 }
 
 func sqliteCode(err error) int {
