@@ -1,0 +1,45 @@
+# What each target does is in CONTRIBUTING.md. Two are enough to begin with: make quickstart, make test.
+
+GO ?= go
+BIN := bin/bifrost
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+SOURCES := $(shell git ls-files -co --exclude-standard '*.go' '*.sh' '*.star' 2>/dev/null) go.mod go.sum
+
+.PHONY: build quickstart test lint fmt docs deps bench
+
+build: $(BIN)
+
+$(BIN): $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/bifrost
+
+# The main job, end to end, on this machine: no account, no network, no set-up.
+quickstart: build
+	$(BIN) exec examples/quickstart.star
+
+# Everything that CI checks. CI=true makes a missing program a failure; otherwise the tests that need
+# it say that they were left out.
+test: deps lint
+	$(GO) build ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bifrost
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bifrost
+	$(GO) test $$(.ci/race) -timeout 12m ./...
+	$(MAKE) --no-print-directory docs
+	@git diff --exit-code --stat -- docs || { echo 'docs/ is not up to date: commit what make docs wrote'; exit 1; }
+
+lint:
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	@unformatted="$$($(GO) tool gofumpt -l .)"; test -z "$$unformatted" || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
+
+fmt:
+	$(GO) tool gofumpt -w .
+
+docs:
+	$(GO) run ./builtins/gendoc docs/reference.md
+
+# What the tests run on: installed where we are root on a Debian, listed as missing elsewhere.
+deps:
+	@.ci/deps
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchtime 5x ./engine/...
