@@ -1,0 +1,194 @@
+package starlark
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	star "go.starlark.net/starlark"
+)
+
+// A Frame is a call that was under way.
+type Frame struct {
+	File      string // as people see it
+	Line, Col int    // from 1, the column in characters
+	Function  string // "" for the top level of a file
+}
+
+// An Error is what stopped a script, with its place. The Go error that a builtin returned is in its
+// chain. The text of all fields is free of secrets.
+type Error struct {
+	Kind    string // in a word: "error" unless the host's Describe knows better
+	Message string
+	Frames  []Frame // innermost first, those of loaded modules joined with those of their loaders
+	Hint    string  // the way out; may be empty
+
+	cause  error
+	source []string // of the innermost frame's file
+}
+
+func (e *Error) Error() string {
+	text := e.Kind + ": " + e.Message
+	if len(e.Frames) > 0 {
+		text = at(e.Frames[0].File, e.Frames[0].Line) + ": " + text
+	}
+	return text
+}
+
+func (e *Error) Unwrap() error { return e.cause }
+
+// Render writes the error as people read it: place, kind and message; the lines of the script; the
+// calls that led there; the way out.
+func (e *Error) Render(w io.Writer) error {
+	var b strings.Builder
+	writeMessage(&b, e.Error())
+	if len(e.Frames) > 0 {
+		writeExcerpt(&b, e.source, e.Frames[0].Line, e.Frames[0].Col)
+		writeFrames(&b, e.Frames)
+	}
+	writeHint(&b, e.Hint)
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// maxFrames is how many calls are shown; more are cut in the middle.
+const maxFrames = 12
+
+// writeFrames writes who called the innermost frame's function, and so on outward.
+func writeFrames(b *strings.Builder, frames []Frame) {
+	for i, f := range frames[1:] {
+		if len(frames) > maxFrames && i == maxFrames/2 {
+			b.WriteString("  …\n")
+		}
+		if len(frames) > maxFrames && i >= maxFrames/2 && i < len(frames)-1-maxFrames/2 {
+			continue
+		}
+		verb := "called from "
+		if frames[i].Function == "" {
+			verb = "loaded from "
+		}
+		b.WriteString("  " + verb + at(f.File, f.Line))
+		if f.Function != "" {
+			b.WriteString(", in " + f.Function)
+		}
+		b.WriteByte('\n')
+	}
+}
+
+// A placed error has a place that is not in a call stack.
+type placed struct {
+	err   error
+	frame Frame
+}
+
+func (e *placed) Error() string { return e.err.Error() }
+func (e *placed) Unwrap() error { return e.err }
+
+// diagnose makes the error for people of what the interpreter returned.
+func (r *Run) diagnose(err error) *Error {
+	e := &Error{Kind: "error", Frames: framesOf(err), cause: err}
+	e.Message = r.Redactor.Redact(message(err))
+	if r.host.Describe != nil {
+		kind, hint := r.host.Describe(err)
+		if kind != "" {
+			e.Kind = kind
+		}
+		e.Hint = r.Redactor.Redact(hint)
+	}
+	var limit *LimitError
+	switch {
+	case errors.As(err, &limit):
+		e.Kind = "limit"
+	case errors.Is(err, context.Canceled) && e.Kind == "error":
+		e.Kind = "cancelled"
+	}
+	if len(e.Frames) == 0 {
+		return e
+	}
+	first := e.Frames[0]
+	for _, m := range r.modules {
+		if m.name == first.File {
+			e.source = slices.Clone(m.source)
+			for i := range e.source {
+				e.source[i] = r.Redactor.Redact(e.source[i])
+			}
+		}
+	}
+	if e.Hint == "" && r.host.HabitHint != nil && first.Line <= len(e.source) && first.Line > 0 {
+		e.Hint = r.host.HabitHint(e.Message, e.source[first.Line-1], first.Col)
+	}
+	return e
+}
+
+// message returns the text of err without the "cannot load x:" of every module on the way.
+func message(err error) string {
+	for {
+		eval, ok := err.(*star.EvalError)
+		if !ok {
+			return err.Error()
+		}
+		err = eval.Unwrap()
+		var inner *star.EvalError
+		if errors.As(err, &inner) && strings.HasPrefix(err.Error(), "cannot load ") {
+			err = inner
+		}
+	}
+}
+
+// framesOf joins the stacks of all evaluation errors in err's chain, innermost frame first.
+func framesOf(err error) []Frame {
+	var stack star.CallStack // outermost first
+	walk(err, func(err error) {
+		eval, ok := err.(*star.EvalError)
+		if !ok {
+			return
+		}
+		inner := eval.CallStack
+		switch {
+		case isPrefix(stack, inner): // the same thread, deeper
+			stack = inner
+		case isPrefix(inner, stack): // the same thread, on the way out
+		default: // another thread: a module that was being loaded, a function called back
+			stack = append(slices.Clip(stack), inner...)
+		}
+	})
+	var frames []Frame
+	walk(err, func(err error) {
+		if p, ok := err.(*placed); ok && len(frames) == 0 {
+			frames = append(frames, p.frame)
+		}
+	})
+	for _, f := range slices.Backward(stack) {
+		if f.Pos.Line == 0 { // a builtin
+			continue
+		}
+		name := f.Name
+		if name == "<toplevel>" {
+			name = ""
+		}
+		frames = append(frames, Frame{File: f.Pos.Filename(), Line: int(f.Pos.Line), Col: int(f.Pos.Col), Function: name})
+	}
+	return frames
+}
+
+func isPrefix(short, long star.CallStack) bool {
+	return len(short) <= len(long) && slices.Equal(short, long[:len(short)])
+}
+
+// walk visits err and everything that it wraps, outermost first.
+func walk(err error, visit func(error)) {
+	if err == nil {
+		return
+	}
+	visit(err)
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		walk(e.Unwrap(), visit)
+	case interface{ Unwrap() []error }:
+		for _, inner := range e.Unwrap() {
+			walk(inner, visit)
+		}
+	}
+}

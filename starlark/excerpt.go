@@ -1,0 +1,101 @@
+package starlark
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// maxExcerpt is the width in characters beyond which a source line is shown in part.
+const maxExcerpt = 120
+
+// at is a place as people read it.
+func at(file string, line int) string {
+	if line == 0 {
+		return file
+	}
+	return fmt.Sprintf("%s:%d", file, line)
+}
+
+// writeMessage writes a message; its further lines are indented beneath the first.
+func writeMessage(b *strings.Builder, message string) {
+	b.WriteString(strings.ReplaceAll(printable(strings.TrimRight(message, "\n")), "\n", "\n  "))
+	b.WriteByte('\n')
+}
+
+func writeHint(b *strings.Builder, hint string) {
+	if hint == "" {
+		return
+	}
+	b.WriteString("  hint: ")
+	b.WriteString(strings.ReplaceAll(printable(strings.TrimRight(hint, "\n")), "\n", "\n        "))
+	b.WriteByte('\n')
+}
+
+// writeExcerpt writes a line of source, the one before it and a caret under the column.
+func writeExcerpt(b *strings.Builder, source []string, line, col int) {
+	if line < 1 || line > len(source) {
+		return
+	}
+	text := []rune(source[line-1])
+	col = min(startOfName(text, col), len(text)+1)
+	first := 0
+	if len(text) > maxExcerpt { // a window around the column
+		first = max(0, min(col-1-maxExcerpt/2, len(text)-maxExcerpt))
+		text = text[first:min(len(text), first+maxExcerpt)]
+	}
+	if before := line - 1; before >= 1 && strings.TrimSpace(source[before-1]) != "" && first == 0 {
+		fmt.Fprintf(b, "%5d | %s\n", before, clip(source[before-1]))
+	}
+	fmt.Fprintf(b, "%5d | %s\n", line, printable(string(text)))
+	if col < 1 {
+		return
+	}
+	var pad strings.Builder // tabs stay tabs, so that the caret stands where the column is
+	for _, r := range text[:max(0, min(col-1-first, len(text)))] {
+		if r == '\t' {
+			pad.WriteRune('\t')
+		} else {
+			pad.WriteByte(' ')
+		}
+	}
+	fmt.Fprintf(b, "      | %s^\n", pad.String())
+}
+
+// startOfName moves a column from the parenthesis of a call, where the interpreter sees it, to the
+// start of the name that is called, where a reader looks.
+func startOfName(text []rune, col int) int {
+	if col < 2 || col > len(text) || text[col-1] != '(' {
+		return col
+	}
+	i := col - 1
+	for i > 0 && (text[i-1] == '_' || text[i-1] == '.' || unicode.IsLetter(text[i-1]) || unicode.IsDigit(text[i-1])) {
+		i--
+	}
+	return i + 1
+}
+
+func clip(line string) string {
+	if text := []rune(line); len(text) > maxExcerpt {
+		return printable(string(text[:maxExcerpt])) + "…"
+	}
+	return printable(line)
+}
+
+// printable replaces control characters, for a message may quote what a remote program wrote.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
+func splitLines(source []byte) []string {
+	lines := strings.Split(string(source), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSuffix(lines[i], "\r")
+	}
+	return lines
+}

@@ -1,0 +1,178 @@
+package starlark
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	star "go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+
+	"github.com/bifrost-run/bifrost/starlark/policy"
+)
+
+// A Host runs scripts. Its zero value runs scripts that can do nothing but compute. It must not be
+// changed while it is in use; with that it is safe for concurrent use, each call a run of its own.
+type Host struct {
+	Predeclared star.StringDict // frozen; what every script and module sees beside Starlark's own names
+	Gate        *policy.Gate    // nil refuses every effect
+	Stdout      io.Writer       // of print; nil discards
+	Redactor    *Redactor       // shared with other sinks of the run; nil makes one for each run
+	MaxSteps    uint64          // of each thread, about 2e8 a second; 0 means no limit
+
+	// Describe says what an error of a builtin is: its kind, in a word, and the way out. Empty strings
+	// leave it to the host. Nil describes nothing.
+	Describe func(err error) (kind, hint string)
+
+	// HabitHint says how to write what the interpreter refuses with this message, where the message
+	// points to this column (from 1, in characters) of this source line; "" when it does not know. It is
+	// asked for errors that have no hint of their own. Nil knows nothing.
+	HabitHint func(message, line string, col int) string
+}
+
+// An Outcome is how a script ended that did not fail.
+type Outcome struct {
+	ExitCode int        // what main returned, or 0
+	Said     bool       // whether the script named the code itself
+	Value    star.Value // what main returned; None without a main
+}
+
+// Check reads the script and everything that it loads and runs nothing. The error is a *StaticError.
+func (h *Host) Check(_ context.Context, file string) error {
+	tree, _, g, err := h.read(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(g.err(), tree.close())
+}
+
+// Exec runs the script with its arguments. It returns when the script has ended and everything that
+// its builtins hold is released. The errors are *StaticError and *ArgsError, with which nothing has
+// run, *ExitError, and *Error for all that fails while it runs. When ctx ends the error has
+// context.Cause(ctx) in its chain.
+func (h *Host) Exec(ctx context.Context, file string, args []string) (Outcome, error) {
+	tree, entry, g, err := h.read(file)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer tree.close()
+	if err := g.err(); err != nil {
+		return Outcome{}, err
+	}
+	if len(args) > 0 && !takesArgv(entry.main) {
+		hint := "define def main(argv): to take them"
+		if entry.main != nil {
+			hint = "give main a parameter to take them: def main(argv):"
+		}
+		return Outcome{}, &ArgsError{File: entry.name, Args: args, Hint: hint}
+	}
+	r := &Run{
+		Root: tree.dir, Entry: file, Args: args, Gate: h.Gate, Redactor: h.Redactor,
+		host: h, modules: g.modules, loaded: map[*module]*loaded{},
+	}
+	if r.Redactor == nil {
+		r.Redactor = new(Redactor)
+	}
+	return r.exec(ctx, entry)
+}
+
+// read opens the script's tree and reads its graph. The tree is open unless there is an error.
+func (h *Host) read(file string) (*tree, *module, *graph, error) {
+	t, key, err := openTree(file)
+	if err != nil {
+		g := &graph{}
+		g.fail(&module{name: file}, syntax.Position{}, "file", err)
+		return nil, nil, nil, g.err()
+	}
+	entry, g := h.readGraph(t, key)
+	return t, entry, g, nil
+}
+
+func (g *graph) err() error {
+	if len(g.problems) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(g.problems, func(a, b Problem) int {
+		return cmp.Or(g.order[a.File]-g.order[b.File], a.Line-b.Line, a.Col-b.Col)
+	})
+	return &StaticError{Problems: g.problems}
+}
+
+// exec runs the top level of the entry file, then main.
+func (r *Run) exec(ctx context.Context, entry *module) (Outcome, error) {
+	t := r.newThread(ctx, entry.name, entry, false)
+	stop := watch(ctx, t.star)
+	defer stop()
+
+	outcome := Outcome{Value: star.None}
+	globals, err := r.runTop(t, entry)
+	if main, ok := globals["main"].(*star.Function); ok && entry.main != nil && err == nil {
+		var argv star.Tuple
+		if takesArgv(entry.main) {
+			argv = star.Tuple{argvList(r.Args)}
+		}
+		if outcome.Value, err = t.Call(main, argv, nil); err == nil {
+			err = outcome.take()
+			if err != nil {
+				err = &placed{err: err, frame: Frame{File: entry.name, Line: int(entry.main.Def.Line), Col: int(entry.main.Def.Col)}}
+			}
+		}
+	}
+	if err = t.explain(err); err == nil {
+		return outcome, nil
+	}
+	var exit *ExitError
+	if errors.As(err, &exit) && onlyExit(err) {
+		return Outcome{ExitCode: exit.Code, Said: true, Value: star.None}, exit
+	}
+	return Outcome{}, r.diagnose(err)
+}
+
+// runTop runs the top level of a module and freezes what it has made.
+func (r *Run) runTop(t *Thread, m *module) (star.StringDict, error) {
+	globals, err := m.program.Init(t.star, r.host.Predeclared)
+	globals.Freeze()
+	return globals, t.explain(err)
+}
+
+func argvList(args []string) *star.List {
+	values := make([]star.Value, len(args))
+	for i, arg := range args {
+		values[i] = star.String(arg)
+	}
+	return star.NewList(values)
+}
+
+// take makes the exit code of what main returned.
+func (o *Outcome) take() error {
+	switch v := o.Value.(type) {
+	case star.NoneType:
+		return nil
+	case star.Int:
+		code, err := star.AsInt32(v)
+		if err != nil || code < 0 || code > 255 {
+			return fmt.Errorf("main returned %s; an exit code is 0 to 255", v)
+		}
+		o.ExitCode, o.Said = code, true
+		return nil
+	default:
+		return fmt.Errorf("main returned a %s; it returns an int, the exit code, or None", o.Value.Type())
+	}
+}
+
+// onlyExit reports whether err is a call of exit and nothing else went wrong on the way out.
+func onlyExit(err error) bool {
+	for {
+		switch e := err.(type) {
+		case *ExitError:
+			return true
+		case interface{ Unwrap() error }:
+			err = e.Unwrap()
+		default:
+			return false
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package starlark
+
+import (
+	"io"
+	"sync"
+
+	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark/policy"
+)
+
+// A Run is one execution of a script. Builtins reach it through ThreadOf. It is safe for concurrent
+// use.
+type Run struct {
+	Root     string   // absolute path of the folder that modules are loaded from
+	Entry    string   // the script, as the user typed it
+	Args     []string // the script's arguments
+	Gate     *policy.Gate
+	Redactor *Redactor
+
+	host    *Host
+	modules map[string]*module
+
+	mu     sync.Mutex
+	loaded map[*module]*loaded
+
+	out sync.Mutex
+}
+
+// A loaded is a module that runs or has run.
+type loaded struct {
+	done    chan struct{}
+	globals star.StringDict
+	err     error
+}
+
+// Print writes text to the run's standard output, without the values of secrets.
+func (r *Run) Print(text string) {
+	if r.host.Stdout == nil {
+		return
+	}
+	r.out.Lock()
+	defer r.out.Unlock()
+	io.WriteString(r.host.Stdout, r.Redactor.Redact(text)) // as Python's print, a closed pipe ends the script elsewhere
+}
+
+// load returns the globals of a module, which runs the first time that it is asked for. A load that
+// failed is forgotten, so that it fails the same way, or succeeds, when it is tried again.
+func (r *Run) load(t *Thread, spec string) (star.StringDict, error) {
+	var m *module
+	if t.module != nil {
+		m = t.module.loads[spec]
+	}
+	if m == nil {
+		return nil, &fileError{message: "no such module"} // unreachable for a graph without problems
+	}
+	r.mu.Lock()
+	l := r.loaded[m]
+	if l != nil {
+		r.mu.Unlock()
+		select {
+		case <-l.done:
+			return l.globals, l.err
+		case <-t.Context().Done():
+			return nil, t.Context().Err()
+		}
+	}
+	l = &loaded{done: make(chan struct{})}
+	r.loaded[m] = l
+	r.mu.Unlock()
+
+	own := r.newThread(t.Context(), m.name, m, true)
+	stop := watch(t.Context(), own.star)
+	l.globals, l.err = r.runTop(own, m)
+	stop()
+	if l.err != nil {
+		r.mu.Lock()
+		delete(r.loaded, m)
+		r.mu.Unlock()
+	}
+	close(l.done)
+	return l.globals, l.err
+}
