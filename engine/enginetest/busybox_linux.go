@@ -1,0 +1,91 @@
+package enginetest
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// busyboxRoot makes a root folder beneath dir in which a statically linked busybox is every program.
+func busyboxRoot(t testing.TB, dir string) string {
+	t.Helper()
+	Need(t, "root", "busybox")
+	root := filepath.Join(dir, "root")
+	for _, d := range []string{"bin", "usr", "dev", "proc", "etc", "root", "tmp", "var"} {
+		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Join(root, "tmp"), 0o1777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../bin", filepath.Join(root, "usr", "bin")); err != nil {
+		t.Fatal(err)
+	}
+	from, err := program("busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(root, "bin", "busybox")
+	copyFile(t, from, to)
+	cmd := exec.Command("/bin/busybox", "--install", "-s", "/bin")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+	cmd.Dir = "/"
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("busybox in a root folder of its own (is it statically linked?): %v: %s", err, out)
+	}
+	writeFile(t, filepath.Join(root, "etc", "passwd"), "root:x:0:0:root:/root:/bin/sh\n")
+	// sshd looks up the login shell and the home before it changes its root folder.
+	users, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(users), "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, "root:") {
+			lines[i] = "root:x:0:0:root:/root:/bin/sh"
+		}
+	}
+	writeFile(t, filepath.Join(dir, "passwd"), strings.Join(lines, "\n"))
+	writeFile(t, filepath.Join(root, "etc", "group"), "root:x:0:\n")
+	return root
+}
+
+func copyFile(t testing.TB, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(out, in)
+	if cerr := out.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mountArgv is a command that gives the folder root a /proc and a /dev and runs what follows it. The
+// mounts live in a namespace of the server's own and vanish with its processes.
+func mountArgv(root string) []string {
+	return []string{"/bin/sh", "-ec", `mount --make-rprivate /
+mount -t proc proc "$1/proc"
+mount --rbind /dev "$1/dev"
+mount --bind "$1/../passwd" /etc/passwd
+shift
+exec "$@"`, "sh", root}
+}
+
+func ownMounts() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+}

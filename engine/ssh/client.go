@@ -1,0 +1,321 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+)
+
+// A Client is the way to one node: a kept connection on which all commands run at the same time. It
+// is dialled at the first use, dialled again when it is dead and nothing was sent on it, and joined
+// by further connections only when the server takes no more sessions on it. It is safe for
+// concurrent use and implements Runner.
+type Client struct {
+	cfg            Config
+	home           string
+	keepalive      keepalive
+	handshakeLimit time.Duration
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // everything that runs
+	enders sync.WaitGroup // what ends remote processes
+
+	mu       sync.Mutex
+	closed   bool
+	reached  bool    // at least once
+	conns    []*conn // the first one is kept, the others only while they are needed
+	dialing  *dialing
+	seen     gossh.PublicKey            // the node's host key
+	accepted map[string]gossh.PublicKey // by known_hosts name, in this process
+	warned   map[string]bool
+}
+
+// A dialing is an attempt that several commands wait for.
+type dialing struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// extraIdle is how long a connection beyond the first one is kept without a session.
+const extraIdle = 20 * time.Second
+
+// Open returns a client for the node. It does no I/O: connecting begins with the first command, or
+// with Connect. Close must be called.
+func Open(cfg Config) (*Client, error) {
+	if cfg.Target.Host == "" {
+		return nil, &fault.Error{Kind: fault.Invalid, Op: "connect", Err: errors.New("there is no host")}
+	}
+	home, err := homeDir(cfg.Home)
+	if err != nil {
+		return nil, &fault.Error{Kind: fault.Invalid, Op: "find the home folder", Err: err, Hint: "set HOME"}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Client{
+		cfg: cfg, home: home, ctx: ctx, cancel: cancel,
+		// Silence of 5 s is asked about; the peer is dead after 15 s.
+		keepalive:      keepalive{Interval: 5 * time.Second, Limit: 15 * time.Second},
+		handshakeLimit: handshakeLimit,
+		accepted:       map[string]gossh.PublicKey{},
+		warned:         map[string]bool{},
+	}, nil
+}
+
+// Target returns the target that the client was opened with.
+func (c *Client) Target() Target { return c.cfg.Target }
+
+// HostKeySeen returns the node's host key in the form of authorized_keys, or "" before the first
+// connection.
+func (c *Client) HostKeySeen() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seen == nil {
+		return ""
+	}
+	return strings.TrimSpace(string(gossh.MarshalAuthorizedKey(c.seen)))
+}
+
+// Connect dials if there is no living connection.
+func (c *Client) Connect(ctx context.Context) error {
+	if err := c.begin(); err != nil {
+		return err
+	}
+	defer c.wg.Done()
+	n, err := c.reserve(ctx)
+	if err != nil {
+		return err
+	}
+	c.release(n)
+	return nil
+}
+
+// Run implements Runner. A Stdin whose Read blocks does not hold it up: it may return while such a
+// Read is still waiting, and what that Read returns is lost.
+func (c *Client) Run(ctx context.Context, cmd Command) error {
+	enc, err := encode(cmd)
+	if err != nil {
+		return &fault.Error{Kind: fault.Invalid, Op: "run a command on", Target: c.cfg.Target.String(), Err: err}
+	}
+	if err := c.begin(); err != nil {
+		return err
+	}
+	defer c.wg.Done()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	n, ch, reqs, err := c.session(ctx)
+	if err != nil {
+		return err
+	}
+	s := &session{
+		conn: n, ch: ch, cmd: cmd, enc: enc, user: n.ssh.User(), host: c.cfg.Target.String(),
+		spawn: func(f func()) {
+			c.enders.Add(1)
+			c.wg.Go(func() {
+				defer c.enders.Done()
+				f()
+			})
+		},
+	}
+	return s.run(ctx, reqs, func() { c.release(n) })
+}
+
+// begin counts an operation, which Close waits for.
+func (c *Client) begin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return &fault.Error{Kind: fault.Unreachable, Op: "use the connection to", Target: c.cfg.Target.String(), Err: errClosed}
+	}
+	c.wg.Add(1)
+	return nil
+}
+
+// session opens a session channel on a living connection. Nothing has been sent to a shell when it
+// fails, so it tries again on another connection.
+func (c *Client) session(ctx context.Context) (*conn, gossh.Channel, <-chan *gossh.Request, error) {
+	const tries = 5 // a connection may die just after it was made; five in a row are no accident
+	var last error
+	for range tries {
+		n, err := c.reserve(ctx)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		ch, reqs, err := n.open(ctx, "session", nil)
+		if err == nil {
+			return n, ch, reqs, nil
+		}
+		var refused *gossh.OpenChannelError
+		switch {
+		case ctx.Err() != nil:
+			c.release(n)
+			return nil, nil, nil, context.Cause(ctx)
+		case errors.As(err, &refused):
+			if !c.full(n) {
+				return nil, nil, nil, &fault.Error{
+					Kind: fault.Unreachable, Op: "open a session on", Target: c.cfg.Target.String(),
+					Err:  fmt.Errorf("the server refuses it: %s", refused.Message),
+					Hint: "see MaxSessions in its sshd_config and its log",
+				}
+			}
+			last = err
+		default:
+			n.close(err)
+			c.release(n)
+			last = err
+		}
+	}
+	return nil, nil, nil, &fault.Error{
+		Kind: fault.Unreachable, Op: "open a session on", Target: c.cfg.Target.String(),
+		Err: fmt.Errorf("the connection broke %d times: %w", tries, last), Hint: "try again",
+	}
+}
+
+// reserve returns a living connection with room for a session and counts it; dials if there is none.
+func (c *Client) reserve(ctx context.Context) (*conn, error) {
+	for {
+		c.mu.Lock()
+		if c.closed {
+			c.mu.Unlock()
+			return nil, errClosed
+		}
+		c.conns = slices.DeleteFunc(c.conns, (*conn).isDead)
+		for _, n := range c.conns {
+			if n.limit == 0 || n.inUse < n.limit {
+				n.inUse++
+				if n.idle != nil {
+					n.idle.Stop()
+				}
+				c.mu.Unlock()
+				return n, nil
+			}
+		}
+		if d := c.dialing; d != nil {
+			c.mu.Unlock()
+			select {
+			case <-d.done:
+			case <-ctx.Done():
+				return nil, context.Cause(ctx)
+			}
+			if d.err != nil {
+				return nil, d.err
+			}
+			continue
+		}
+		d := &dialing{done: make(chan struct{})}
+		c.dialing = d
+		patience := c.cfg.Patience
+		if c.reached {
+			patience = redialPatience
+		}
+		c.mu.Unlock()
+
+		n, err := c.dialWhileOpen(ctx, patience)
+		c.mu.Lock()
+		c.dialing = nil
+		if err == nil {
+			c.reached = true
+			n.inUse = 1
+			c.conns = append(c.conns, n)
+		} else if ctx.Err() == nil {
+			d.err = err // those who wait have the same node before them
+		}
+		c.mu.Unlock()
+		close(d.done)
+		return n, err
+	}
+}
+
+// dialWhileOpen dials until ctx ends or the client is closed.
+func (c *Client) dialWhileOpen(ctx context.Context, patience time.Duration) (*conn, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.ctx, func() { cancel(errClosed) })()
+	return c.dial(ctx, patience)
+}
+
+// release gives a session's place on n back.
+func (c *Client) release(n *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.inUse--
+	if n.inUse == 0 && len(c.conns) > 0 && c.conns[0] != n {
+		if n.idle == nil {
+			n.idle = time.AfterFunc(extraIdle, func() { c.retire(n) })
+		} else {
+			n.idle.Reset(extraIdle)
+		}
+	}
+}
+
+// retire closes an extra connection that nobody uses.
+func (c *Client) retire(n *conn) {
+	c.mu.Lock()
+	if n.inUse > 0 {
+		c.mu.Unlock()
+		return
+	}
+	c.conns = slices.DeleteFunc(c.conns, func(o *conn) bool { return o == n })
+	c.mu.Unlock()
+	n.close(errors.New("not needed any more"))
+}
+
+// full notes that the server takes no more sessions on n and gives the place back. It reports
+// whether n has other sessions; a connection that takes not even one is of no use.
+func (c *Client) full(n *conn) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.inUse--
+	if n.inUse == 0 {
+		return false
+	}
+	if n.limit == 0 || n.inUse < n.limit {
+		n.limit = n.inUse
+	}
+	return true
+}
+
+// enderGrace is how long Close waits for remote processes to be ended.
+const enderGrace = 2 * time.Second
+
+// Close ends the connections and waits for everything that runs on them; commands that run return
+// LostError.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		c.wg.Wait()
+		return nil
+	}
+	c.closed = true
+	c.mu.Unlock()
+	c.cancel()
+
+	ended := make(chan struct{})
+	go func() {
+		c.enders.Wait()
+		close(ended)
+	}()
+	t := time.NewTimer(enderGrace)
+	select {
+	case <-ended:
+	case <-t.C:
+	}
+	t.Stop()
+	c.mu.Lock()
+	conns := slices.Clone(c.conns)
+	c.mu.Unlock()
+	for _, n := range conns {
+		n.close(errClosed)
+	}
+	c.wg.Wait()
+	return nil
+}

@@ -1,0 +1,155 @@
+package ssh
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// execLimitBytes bounds the exec request. dropbear refuses commands of more than 9,000 bytes;
+// longer scripts travel over stdin.
+const execLimitBytes = 8000
+
+// An encoded holds a Command as it is sent.
+type encoded struct {
+	exec  string // the text of the exec request
+	mark  string // what the node prints on each stream before the first byte of the command's own
+	marks int    // how often mark appears on stdout; after the first, stdin may be sent
+	stdin []byte // what goes over stdin ahead of Command.Stdin
+}
+
+// encode turns cmd into text that every login shell passes on unchanged. The login shell sees
+//
+//	exec /bin/sh -c '…'
+//
+// with no quote, bang, newline or backslash pair between the single quotes, which bash, dash, zsh,
+// fish, csh and busybox read alike. What is not in the safe alphabet is written as \0ooo and decoded
+// on the node by printf %b.
+func encode(cmd Command) (encoded, error) {
+	if strings.IndexByte(cmd.Script, 0) >= 0 || strings.IndexByte(cmd.Private, 0) >= 0 {
+		return encoded{}, errors.New("the script contains a NUL byte, which no shell can read")
+	}
+	var random [8]byte
+	rand.Read(random[:])
+	nonce := hex.EncodeToString(random[:])
+	e := encoded{mark: "bifrost-" + nonce, marks: 1}
+
+	// The two halves are apart in the text, so that a shell that echoes its commands does not
+	// print the mark. The first mark carries the process id, which ends the command when asked to.
+	say := "printf %s%s.%s, bifrost- " + nonce + " $$;"
+	if cmd.Pty == nil {
+		say += "printf %s%s, bifrost- " + nonce + " >&2;"
+	}
+
+	if cmd.Private == "" {
+		e.exec = wrap(say, cmd.Script)
+		if len(e.exec) <= execLimitBytes {
+			return e, nil
+		}
+	}
+	end := "end-" + nonce
+	e.stdin = []byte(cmd.Private + "\n" + cmd.Script + "\n" + end + "\n")
+	reader := strings.ReplaceAll(readerScript, "END", end)
+	if cmd.Pty == nil {
+		e.exec = wrap(say, reader)
+		return e, nil
+	}
+	// On a terminal, text is echoed and lines are cut at 4 kB: both are switched off until it has
+	// been read, and it is sent only after the node said that they are.
+	e.marks = 2
+	e.exec = wrap("", "_m=$(stty -g) && stty raw -echo || exit 255\n"+say+"\n"+
+		strings.Replace(reader, "#RESTORE", `stty "$_m";unset _m;`+say, 1))
+	return e, nil
+}
+
+// readerScript reads lines up to END and evaluates them. read takes one byte at a time and nothing
+// beyond the newline in every shell, so what follows is left for the command as its stdin. Lines are
+// gathered in two steps, which keeps the copying of long scripts small.
+const readerScript = `unset _s _t _n _l
+_s= _t= _n=0
+while IFS= read -r _l; do
+if [ "$_l" = END ]; then _n=end; break; fi
+_t="$_t$_l
+"
+_n=$((_n+1))
+if [ "$_n" -gt 99 ]; then _s="$_s$_t" _t= _n=0; fi
+done
+#RESTORE
+[ "$_n" = end ] || exit 255
+eval "unset _s _t _n _l
+$_s$_t"`
+
+func wrap(say, script string) string {
+	var b strings.Builder
+	b.Grow(len(script)*2 + 256)
+	b.WriteString("exec /bin/sh -c '")
+	b.WriteString(say)
+	b.WriteString(`eval "$(printf %b "`)
+	for i := range len(script) {
+		if c := script[i]; plain(c) {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, `\0%03o`, c)
+		}
+	}
+	b.WriteString(`")"'`)
+	return b.String()
+}
+
+// plain reports whether c stands for itself between single quotes of every login shell and, within
+// them, between double quotes of sh.
+func plain(c byte) bool {
+	switch {
+	case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		return true
+	}
+	return strings.IndexByte(" _-./:,+@%=;|&()<>[]{}*?#~", c) >= 0
+}
+
+// noiseLimitBytes bounds what rc files may print before the command starts.
+const noiseLimitBytes = 256 << 10
+
+var errNoise = errors.New("too much output before the command")
+
+// A scanner cuts off what precedes the mark.
+type scanner struct {
+	mark  []byte
+	noise []byte // what came before the mark and the mark's beginning
+	left  int    // marks still to come
+	pid   string // from the last mark, "" where it had none
+}
+
+// scan returns the part of b that belongs to the command.
+func (s *scanner) scan(b []byte) ([]byte, error) {
+	if s.left == 0 {
+		return b, nil
+	}
+	s.noise = append(s.noise, b...)
+	for s.left > 0 {
+		i := bytes.Index(s.noise, s.mark)
+		if i < 0 {
+			break
+		}
+		rest := s.noise[i+len(s.mark):]
+		end := bytes.IndexByte(rest, ',')
+		if end < 0 {
+			break
+		}
+		if id, ok := bytes.CutPrefix(rest[:end], []byte(".")); ok {
+			s.pid = string(id)
+		}
+		s.noise = rest[end+1:]
+		s.left--
+	}
+	if s.left == 0 {
+		b, s.noise = s.noise, nil
+		return b, nil
+	}
+	if len(s.noise) > noiseLimitBytes {
+		return nil, errNoise
+	}
+	return nil, nil
+}

@@ -1,0 +1,460 @@
+package ssh
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	gossh "golang.org/x/crypto/ssh"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+)
+
+const (
+	// probeDelay is how long a node may take to start the command before the server is asked
+	// whether it accepted the request at all.
+	probeDelay = 10 * time.Second
+	// startLimit is how long rc files may take before the command starts.
+	startLimit = 2 * time.Minute
+	// enderLimit bounds the ending of a command whose context is done.
+	enderLimit = 5 * time.Second
+)
+
+// An output is one stream of a command: what precedes the mark is cut off, the rest goes to w.
+type output struct {
+	started chan struct{} // closed at the mark that ends the prelude
+	ready   chan struct{} // closed at the first mark
+
+	mu     sync.Mutex
+	w      io.Writer
+	scan   scanner
+	marked bool
+	closed bool
+}
+
+func newOutput(w io.Writer, e encoded, marks int) *output {
+	if w == nil {
+		w = io.Discard
+	}
+	return &output{
+		w: w, scan: scanner{mark: []byte(e.mark), left: marks},
+		started: make(chan struct{}), ready: make(chan struct{}),
+	}
+}
+
+// copy moves r to the output until r ends. After close it goes on reading and discards.
+func (o *output) copy(r io.Reader) error {
+	b := make([]byte, bufferBytes)
+	for {
+		n, err := r.Read(b)
+		if n > 0 {
+			if werr := o.write(b[:n]); werr != nil {
+				return werr
+			}
+		}
+		if err != nil {
+			return nil // the channel says how it ended
+		}
+	}
+}
+
+func (o *output) write(b []byte) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	before := o.scan.left
+	b, err := o.scan.scan(b)
+	if o.scan.left < before && !o.marked {
+		o.marked = true
+		close(o.ready)
+	}
+	if o.scan.left == 0 && before > 0 {
+		close(o.started)
+	}
+	if o.closed || err != nil || len(b) == 0 {
+		return err
+	}
+	_, err = o.w.Write(b)
+	return err
+}
+
+// close ends writing; it waits for a Write that is under way.
+func (o *output) close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+}
+
+func (o *output) isStarted() bool {
+	select {
+	case <-o.started:
+		return true
+	default:
+		return false
+	}
+}
+
+// pid returns the process id of the command's shell, 0 where it did not say.
+func (o *output) pid() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, err := strconv.Atoi(o.scan.pid)
+	if err != nil || n < 2 {
+		return 0
+	}
+	return n
+}
+
+// lastLines returns the end of what came before the mark.
+func (o *output) lastLines() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	noise := bytes.ToValidUTF8(o.scan.noise, []byte("?"))
+	lines := strings.FieldsFunc(string(noise), func(r rune) bool { return r == '\n' || r == '\r' })
+	if len(lines) > 5 {
+		lines = lines[len(lines)-5:]
+	}
+	for i, l := range lines {
+		if len(l) > 200 {
+			lines[i] = l[:200] + "…"
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// A status is how the remote process ended; known is false where the server did not say.
+type status struct {
+	known bool
+	exit  ExitError
+}
+
+func (s status) err() error {
+	if s.exit.Code == 0 {
+		return nil
+	}
+	return &s.exit
+}
+
+// A session is one command on an open channel.
+type session struct {
+	conn     *conn
+	ch       gossh.Channel
+	cmd      Command
+	enc      encoded
+	out, err *output
+	user     string // for messages
+	host     string
+	spawn    func(func()) // starts a goroutine that ends a command; the client waits a little for it
+}
+
+// run sends the command and waits for its end. It closes the channel in every case; release is
+// called when the server has closed it too.
+func (s *session) run(ctx context.Context, reqs <-chan *gossh.Request, release func()) error {
+	s.out = newOutput(s.cmd.Stdout, s.enc, s.enc.marks)
+	s.err = newOutput(s.cmd.Stderr, s.enc, 1)
+	exits := make(chan status, 1)
+	closed := make(chan struct{}) // by the server
+	s.conn.wg.Go(func() {
+		defer release()
+		defer close(closed)
+		for r := range reqs {
+			if st, ok := exitOf(r); ok {
+				select {
+				case exits <- st:
+				default: // a second status counts for nothing
+				}
+				continue
+			}
+			if r.WantReply {
+				r.Reply(false, nil)
+			}
+		}
+	})
+	copied := make(chan error, 2)
+	s.conn.wg.Go(func() { copied <- s.out.copy(s.ch) })
+	s.conn.wg.Go(func() { copied <- s.err.copy(s.ch.Stderr()) })
+
+	over := make(chan struct{})
+	defer close(over)
+	fed := make(chan error, 1)
+	feed := newPump()
+	defer feed.stop()
+	s.conn.wg.Go(func() { fed <- s.feed(feed, over) })
+	if s.cmd.Pty != nil && s.cmd.Pty.Resize != nil {
+		s.conn.wg.Go(func() { s.resize(over) })
+	}
+
+	probe := time.NewTimer(probeDelay)
+	defer probe.Stop()
+	late := time.NewTimer(startLimit)
+	defer late.Stop()
+	var st status
+	ended := closed
+	open := 2
+	for open > 0 || ended != nil {
+		var exit <-chan status
+		if !st.known {
+			exit = exits
+		}
+		select {
+		case <-ctx.Done():
+			s.abandon(closed)
+			return context.Cause(ctx)
+		case st = <-exit:
+			st.known = true
+			ended = nil
+		case <-ended:
+			ended = nil
+			// The exit status comes before the end of the channel, but select is not in order.
+			select {
+			case st = <-exits:
+				st.known = true
+			default:
+			}
+		case err := <-copied:
+			open--
+			if err != nil {
+				s.abandon(closed)
+				if errors.Is(err, errNoise) {
+					return s.notStarted(err.Error())
+				}
+				return fmt.Errorf("write output of remote command: %w", err)
+			}
+		case err := <-fed:
+			fed = nil
+			var refused *fault.Error
+			if errors.As(err, &refused) {
+				s.abandon(closed)
+				return err
+			}
+			if err != nil {
+				s.abandon(closed)
+				return fmt.Errorf("read input of remote command: %w", err)
+			}
+		case <-probe.C:
+			if !s.out.isStarted() {
+				s.conn.wg.Go(s.probe)
+			}
+		case <-late.C:
+			if !s.out.isStarted() {
+				s.abandon(closed)
+				return s.notStarted(fmt.Sprintf("it was not started within %v", startLimit))
+			}
+		}
+	}
+	s.out.close()
+	s.err.close()
+	s.conn.wg.Go(func() { s.ch.Close() })
+	if !st.known {
+		return &LostError{Err: s.lost()}
+	}
+	if !s.out.isStarted() {
+		return s.notStarted("it ended with " + (&st.exit).Error())
+	}
+	return st.err()
+}
+
+// lost says why there is no exit status. The channel ends just before the connection is known to be
+// dead, so that is waited for.
+func (s *session) lost() error {
+	t := time.NewTimer(time.Second)
+	defer t.Stop()
+	select {
+	case <-s.conn.dead:
+		return s.conn.why()
+	case <-t.C:
+		return errors.New("the server closed the session without an exit status")
+	}
+}
+
+func (s *session) notStarted(why string) error {
+	said := s.out.lastLines()
+	if e := s.err.lastLines(); e != "" && s.cmd.Pty == nil {
+		said = strings.TrimPrefix(said+"\n"+e, "\n")
+	}
+	if said == "" {
+		said = "(it printed nothing)"
+	}
+	return &fault.Error{
+		Kind: fault.Unreachable, Op: "run a command on", Target: s.host,
+		Err:  fmt.Errorf("the login shell of %s did not start the command: %s; its last output: %s", s.user, why, said),
+		Hint: "log in with ssh and see that the account's shell runs commands, and that its rc files neither exit nor wait for input",
+	}
+}
+
+// feed sends the request and then everything that goes over stdin.
+func (s *session) feed(p *pump, over <-chan struct{}) error {
+	if s.cmd.Pty != nil {
+		ok, err := s.ch.SendRequest("pty-req", true, gossh.Marshal(ptyRequest(s.cmd.Pty)))
+		if err != nil {
+			return nil // the connection's end is seen elsewhere
+		}
+		if !ok {
+			return &fault.Error{
+				Kind: fault.Unreachable, Op: "open a terminal on", Target: s.host,
+				Err:  errors.New("the server does not give one"),
+				Hint: "see PermitTTY in its sshd_config, or run the command without a terminal",
+			}
+		}
+	}
+	// No reply is asked for: waiting for it would cost a round trip, and the mark says more.
+	if _, err := s.ch.SendRequest("exec", false, gossh.Marshal(struct{ Command string }{s.enc.exec})); err != nil {
+		return nil
+	}
+	if len(s.enc.stdin) > 0 {
+		if s.cmd.Pty != nil {
+			select {
+			case <-s.out.ready:
+			case <-over:
+				return nil
+			}
+		}
+		if _, err := s.ch.Write(s.enc.stdin); err != nil {
+			return nil
+		}
+	}
+	if s.cmd.Stdin != nil {
+		go p.fill(s.cmd.Stdin) // not joined: a Read may block for ever, and Run must not
+		if err := p.drain(s.ch); err != nil {
+			return err
+		}
+	}
+	s.ch.CloseWrite()
+	return nil
+}
+
+func (s *session) resize(over <-chan struct{}) {
+	for {
+		select {
+		case <-over:
+			return
+		case size, ok := <-s.cmd.Pty.Resize:
+			if !ok {
+				return
+			}
+			s.ch.SendRequest("window-change", false, gossh.Marshal(struct{ Cols, Rows, Width, Height uint32 }{
+				uint32(max(size.Cols, 0)), uint32(max(size.Rows, 0)), 0, 0,
+			}))
+		}
+	}
+}
+
+// probe asks for a second program on a channel whose first has not said anything. A server refuses
+// it while the first runs (RFC 4254, 6.5: only one request can succeed); where it accepts, it had
+// refused the first, and the session ends without a mark.
+func (s *session) probe() {
+	s.ch.SendRequest("exec", true, gossh.Marshal(struct{ Command string }{"exit 255"}))
+}
+
+// abandon stops writing and has the remote process ended in the background.
+func (s *session) abandon(closed <-chan struct{}) {
+	s.out.close()
+	s.err.close()
+	s.spawn(func() {
+		defer s.ch.Close()
+		limit := time.NewTimer(enderLimit)
+		defer limit.Stop()
+		select {
+		case <-closed:
+			return
+		case <-s.out.started:
+		case <-limit.C:
+		}
+		s.ch.SendRequest("signal", false, gossh.Marshal(struct{ Signal string }{"TERM"}))
+		// OpenSSH refuses signals in sessions of root, and dropbear passes them to one process
+		// only, so the process group is ended by a command too.
+		if pid := s.out.pid(); pid != 0 {
+			ctx, cancel := context.WithTimeout(context.Background(), enderLimit)
+			defer cancel()
+			s.conn.kill(ctx, pid)
+		}
+	})
+}
+
+// kill sends TERM to the process group of pid, or to pid alone where it leads none.
+func (n *conn) kill(ctx context.Context, pid int) {
+	ch, reqs, err := n.open(ctx, "session", nil)
+	if err != nil {
+		return
+	}
+	defer ch.Close()
+	n.wg.Go(func() { io.Copy(io.Discard, ch) })
+	n.wg.Go(func() { io.Copy(io.Discard, ch.Stderr()) })
+	text := fmt.Sprintf("kill -TERM -- -%d 2>/dev/null || kill -TERM %d", pid, pid)
+	ch.SendRequest("exec", false, gossh.Marshal(struct{ Command string }{wrap("", text)}))
+	ch.CloseWrite()
+	for {
+		select {
+		case r, ok := <-reqs:
+			if !ok {
+				return
+			}
+			if r.WantReply {
+				r.Reply(false, nil)
+			}
+		case <-ctx.Done():
+			n.wg.Go(func() { gossh.DiscardRequests(reqs) })
+			return
+		}
+	}
+}
+
+func exitOf(r *gossh.Request) (status, bool) {
+	switch r.Type {
+	case "exit-status":
+		var m struct{ Code uint32 }
+		if gossh.Unmarshal(r.Payload, &m) != nil {
+			return status{}, false
+		}
+		return status{exit: ExitError{Code: int(m.Code)}}, true
+	case "exit-signal":
+		var m struct {
+			Signal     string
+			CoreDumped bool
+			Error      string
+			Lang       string
+		}
+		if gossh.Unmarshal(r.Payload, &m) != nil {
+			return status{}, false
+		}
+		code, ok := signalNumbers()[m.Signal]
+		if !ok {
+			code = 127
+		}
+		return status{exit: ExitError{Code: 128 + code, Signal: m.Signal}}, true
+	}
+	return status{}, false
+}
+
+// signalNumbers are those of Linux, which nodes run.
+func signalNumbers() map[string]int {
+	return map[string]int{
+		"HUP": 1, "INT": 2, "QUIT": 3, "ILL": 4, "TRAP": 5, "ABRT": 6, "BUS": 7, "FPE": 8, "KILL": 9,
+		"USR1": 10, "SEGV": 11, "USR2": 12, "PIPE": 13, "ALRM": 14, "TERM": 15, "XCPU": 24,
+	}
+}
+
+type ptyRequestMsg struct {
+	Term                      string
+	Cols, Rows, Width, Height uint32
+	Modes                     string
+}
+
+func ptyRequest(p *Pty) ptyRequestMsg {
+	term := p.Term
+	if term == "" {
+		term = "xterm"
+	}
+	// ECHO on, speeds, end of list: RFC 4254, section 8.
+	modes := []byte{53, 0, 0, 0, 1, 128, 0, 0, 0x96, 0, 129, 0, 0, 0x96, 0, 0}
+	cols, rows := p.Cols, p.Rows
+	if cols <= 0 || rows <= 0 {
+		cols, rows = 80, 24
+	}
+	return ptyRequestMsg{Term: term, Cols: uint32(cols), Rows: uint32(rows), Modes: string(modes)}
+}
