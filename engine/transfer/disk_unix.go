@@ -1,0 +1,36 @@
+//go:build unix
+
+package transfer
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// isDiskFull says whether err means that there is no room, on the disk or in the user's quota.
+func isDiskFull(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}
+
+// freeBytes returns the room that is left for this user where folder is, -1 when unknown.
+func freeBytes(folder string) int64 {
+	var st unix.Statfs_t
+	if unix.Statfs(folder, &st) != nil {
+		return -1
+	}
+	return int64(st.Bavail) * int64(st.Bsize)
+}
+
+// lockFile takes the file for this process until it is closed; false: somebody else has it.
+func lockFile(f *os.File) (bool, error) {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	switch {
+	case errors.Is(err, unix.EWOULDBLOCK):
+		return false, nil
+	case errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOSYS):
+		return true, nil // a file system without locks: as safe as it gets there
+	}
+	return err == nil, err
+}

@@ -1,0 +1,16 @@
+// Package transfer moves files between this machine and a node: whole folders down and up, and the
+// small things that scripts ask for (read or write one file, look whether a path exists, expand a
+// pattern).
+//
+// A transfer is one command on the node and one stream, never a request per file. The node needs a
+// POSIX shell, find, stat, sha256sum, xargs and tar, of coreutils or of busybox. Every file is
+// verified by its sha256 before it gets its real name, and a download that was cut off goes on
+// where it stopped. Nothing that a node answers makes a download write outside the folder that the
+// user named.
+//
+// It depends on engine/ssh for the Runner, engine/fault for errors and engine/report for progress.
+//
+//	res, err := transfer.Download(ctx, client, transfer.Request{
+//		Remote: "results/", RemoteDir: "~/.bifrost/workspace", Local: "./results/", LocalDir: cwd,
+//	})
+package transfer

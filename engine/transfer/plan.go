@@ -1,0 +1,314 @@
+package transfer
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// A plan is what one round asks the node for.
+type plan struct {
+	rests []*rest           // of files that are partly here, in the order in which they are sent
+	names []string          // of whole files and links, in the order in which they are sent
+	want  map[string]*entry // those of names that have not arrived yet
+
+	remoteBase, localName string // of a single file: its names there and here
+}
+
+// A rest is the end of a file whose beginning is here. The part is locked as long as it is open.
+type rest struct {
+	entry  *entry
+	part   *part
+	offset int64
+}
+
+const maxRests = 64 // parts that are open at the same time
+
+func (p *plan) close() {
+	if p == nil {
+		return
+	}
+	for _, r := range p.rests {
+		if r.part != nil {
+			r.part.keep()
+		}
+	}
+}
+
+// plan compares the listing with what is here, makes the folders, and decides what to ask for.
+func (d *fetch) plan(ctx context.Context) (*plan, error) {
+	p := &plan{want: make(map[string]*entry)}
+	if d.head.kind == 'f' {
+		p.remoteBase, p.localName = path.Base(d.remote.path), d.name
+	}
+	d.progress = progress{sink: d.req.Report, step: d.req.Step}
+	d.checkNames()
+	parts := make(map[string]map[string][]string) // folder, partBase of a file, names of its parts
+	for i := range d.list.entries {
+		e := &d.list.entries[i]
+		if ctx.Err() != nil {
+			return p, context.Cause(ctx)
+		}
+		if d.hasFailed(e.name) {
+			continue
+		}
+		switch {
+		case e.isDir():
+			if err := d.makeFolder(e); err != nil {
+				return p, err
+			}
+		case e.isLink():
+			if !d.isDone(e) {
+				p.ask(e)
+			}
+		case !e.isFile():
+			d.warn(e.name, "is "+e.describe()+": not fetched")
+		case !e.hashed || d.isDone(e):
+		default:
+			if err := d.planFile(p, e, parts); err != nil {
+				return p, err
+			}
+		}
+	}
+	return p, nil
+}
+
+// checkNames gives up the names that this system cannot hold. Where it does not tell capitals apart,
+// that is also the second of two names that differ in nothing else.
+func (d *fetch) checkNames() {
+	if d.head.kind == 'f' {
+		return
+	}
+	folded := make(map[string]string)
+	foldedDirs := runtime.GOOS == "windows" || runtime.GOOS == "darwin"
+	for i := range d.list.entries {
+		name := d.list.entries[i].name
+		if d.hasFailed(name) {
+			continue
+		}
+		if !canHold(name) {
+			d.failed[name] = "this system cannot hold that name"
+			continue
+		}
+		if !foldedDirs {
+			continue
+		}
+		low := strings.ToLower(name)
+		if other, ok := folded[low]; ok && other != name {
+			d.failed[name] = "this system cannot hold it beside " + show(other)
+			continue
+		}
+		folded[low] = name
+	}
+}
+
+// canHold says whether a file of this system can have the name. Unix takes any bytes; what a file
+// system refuses is found out when the file is made.
+func canHold(name string) bool {
+	if runtime.GOOS != "windows" {
+		return true
+	}
+	_, err := filepath.Localize(name)
+	return err == nil
+}
+
+func (p *plan) ask(e *entry) {
+	p.names = append(p.names, e.name)
+	p.want[e.name] = e
+}
+
+func (d *fetch) makeFolder(e *entry) error {
+	info, err := d.root.Lstat(e.name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = d.root.MkdirAll(e.name, 0o777)
+	case err == nil && info.Mode()&fs.ModeSymlink != 0:
+		err = errors.New("a link is here where a folder must go")
+	case err == nil && !info.IsDir():
+		err = errors.New("a file is here where a folder must go")
+	case err == nil && info.Mode().Perm()&0o700 != 0o700:
+		err = d.root.Chmod(e.name, info.Mode().Perm()|0o700)
+	}
+	if err != nil {
+		return d.fileError(e, err)
+	}
+	return nil
+}
+
+// planFile decides whether a file is here already, as a whole or in part.
+func (d *fetch) planFile(p *plan, e *entry, parts map[string]map[string][]string) error {
+	info, err := d.root.Lstat(e.name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		d.failed[e.name] = reasonOf(err)
+		return nil
+	case info.IsDir():
+		d.failed[e.name] = "a folder is here where a file must go"
+		return nil
+	case info.Mode().IsRegular() && info.Size() == e.size && d.hashFile(e.name) == e.hash:
+		d.done[e.name] = e.hash
+		d.result.Skipped++
+		d.steps++
+		mtime := time.Unix(e.mtime, 0)
+		if runtime.GOOS != "windows" && info.Mode().Perm() != e.perm() {
+			_ = d.root.Chmod(e.name, e.perm())
+		}
+		if !info.ModTime().Equal(mtime) {
+			_ = d.root.Chtimes(e.name, mtime, mtime)
+		}
+		return nil
+	}
+
+	dir, base := path.Split(e.name)
+	if parts[dir] == nil {
+		parts[dir] = d.partsIn(dir)
+	}
+	own := path.Base(partName(e.name, e.hash))
+	resumable := false
+	for _, name := range parts[dir][partBase(base)] {
+		if name == own {
+			resumable = true
+		} else {
+			removeStale(d.root, dir+name)
+		}
+	}
+	if resumable {
+		taken, err := d.planRest(p, e)
+		if err != nil || taken {
+			return err
+		}
+	}
+	d.progress.total += e.size
+	p.ask(e)
+	return nil
+}
+
+// planRest looks at the part of a file that an earlier attempt left. taken says that nothing else
+// is to be asked for.
+func (d *fetch) planRest(p *plan, e *entry) (taken bool, err error) {
+	part, err := openPart(d.root, e.name, e.hash)
+	if err != nil {
+		return false, nil // asked for as a whole, which meets the same error and tells it
+	}
+	if part.private || part.size > e.size || part.size < e.size && part.size < minResume || len(p.rests) == maxRests {
+		if part.private {
+			part.discard()
+		} else {
+			part.close()
+		}
+		return false, nil
+	}
+	if err := part.resume(); err != nil {
+		part.close()
+		return false, &localError{d.root.Name(), err}
+	}
+	if part.size == e.size {
+		if !part.matches(e.hash) {
+			part.discard()
+			return false, nil
+		}
+		return true, d.publish(part, e)
+	}
+	d.progress.total += e.size - part.size
+	p.rests = append(p.rests, &rest{entry: e, part: part, offset: part.size})
+	return true, nil
+}
+
+// partsIn lists the parts that lie in a folder, by the partBase of the file that they belong to.
+func (d *fetch) partsIn(dir string) map[string][]string {
+	found := make(map[string][]string)
+	if dir == "" {
+		dir = "."
+	}
+	f, err := d.root.Open(strings.TrimSuffix(dir, "/"))
+	if err != nil {
+		return found
+	}
+	defer f.Close()
+	for {
+		names, err := f.Readdirnames(1000)
+		for _, name := range names {
+			if base, ok := partOf(name); ok {
+				found[base] = append(found[base], name)
+			}
+		}
+		if err != nil {
+			return found
+		}
+	}
+}
+
+// hashFile returns the sha256 of a file that is here, or nothing when it cannot be read, which
+// makes it one that differs.
+func (d *fetch) hashFile(name string) (sum digest) {
+	f, err := d.root.OpenFile(name, os.O_RDONLY, 0)
+	if err != nil {
+		return sum
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, d.buf); err != nil {
+		return sum
+	}
+	return digest(h.Sum(nil))
+}
+
+// request writes what the plan asks for, in the form that sendScript reads.
+func (p *plan) request(w io.Writer) error {
+	b := bufio.NewWriter(w)
+	for _, r := range p.rests {
+		fmt.Fprintf(b, "+%d:%d:./%s\x00", r.offset, r.entry.size-r.offset, p.remoteName(r.entry.name))
+	}
+	for _, name := range p.names {
+		fmt.Fprintf(b, "./%s\x00", p.remoteName(name))
+	}
+	return b.Flush()
+}
+
+// remoteName returns the name on the node of what has the name here; they differ for a single file.
+func (p *plan) remoteName(name string) string {
+	if p.localName != "" && name == p.localName {
+		return p.remoteBase
+	}
+	return name
+}
+
+// entryOf returns the entry that a name in an archive means, if it is one that was asked for.
+func (p *plan) entryOf(archived string) (*entry, bool) {
+	name := strings.TrimPrefix(archived, "./")
+	if p.localName != "" {
+		if name != p.remoteBase {
+			return nil, false
+		}
+		name = p.localName
+	}
+	e, ok := p.want[name]
+	return e, ok
+}
+
+// perm is the mode that a file gets here: without setuid and the like, and always readable.
+func (e *entry) perm() fs.FileMode { return fs.FileMode(e.mode&0o777 | 0o400) }
+
+// reasonOf leaves out the operation and the path of an error: the message names the file already.
+func reasonOf(err error) string {
+	var pathErr *fs.PathError
+	var linkErr *os.LinkError
+	switch {
+	case errors.As(err, &pathErr):
+		return pathErr.Err.Error()
+	case errors.As(err, &linkErr):
+		return linkErr.Err.Error()
+	}
+	return err.Error()
+}

@@ -1,0 +1,212 @@
+package transfer
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// receive reads what the node sends in answer to the plan: rests, then archives.
+func (d *fetch) receive(ctx context.Context, r *bufio.Reader, p *plan) error {
+	for _, rest := range p.rests {
+		if err := d.receiveRest(ctx, r, rest); err != nil {
+			return err
+		}
+	}
+	for {
+		more, err := nextArchive(r)
+		if err != nil {
+			return &streamError{err}
+		}
+		if !more {
+			break
+		}
+		if err := d.receiveArchive(ctx, tar.NewReader(r), p); err != nil {
+			return err
+		}
+	}
+	// The node had its say and left these out.
+	for name, e := range p.want {
+		if e.isFile() {
+			d.attempt(name)
+		}
+	}
+	return nil
+}
+
+// nextArchive skips what is left of an archive, which is filled up with zeros to blocks of 512
+// bytes, and says whether another one follows.
+func nextArchive(r *bufio.Reader) (bool, error) {
+	const block = 512
+	for {
+		b, err := r.Peek(block)
+		if len(b) == 0 && errors.Is(err, io.EOF) {
+			return false, nil
+		}
+		for i := range b {
+			if b[i] != 0 {
+				return true, nil
+			}
+		}
+		if err != nil {
+			return false, io.ErrUnexpectedEOF
+		}
+		_, _ = r.Discard(block)
+	}
+}
+
+func (d *fetch) receiveRest(ctx context.Context, r io.Reader, rest *rest) error {
+	part, e := rest.part, rest.entry
+	n, err := d.copy(ctx, part, io.LimitReader(r, e.size-rest.offset))
+	if err == nil && n < e.size-rest.offset {
+		err = &streamError{io.ErrUnexpectedEOF}
+	}
+	if err != nil {
+		return err // the plan's owner keeps the part
+	}
+	rest.part = nil
+	if part.matches(e.hash) {
+		return d.publish(part, e)
+	}
+	// Either the beginning was not what it seemed or the end is new: the next round starts over.
+	part.discard()
+	d.steps++
+	return nil
+}
+
+func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, p *plan) error {
+	for {
+		h, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return &streamError{err}
+		}
+		e, ok := p.entryOf(h.Name)
+		if !ok {
+			continue // not asked for
+		}
+		delete(p.want, e.name)
+		switch {
+		case e.isLink() && h.Typeflag == tar.TypeSymlink:
+			d.links = append(d.links, link{e.name, h.Linkname})
+			d.done[e.name] = digest{}
+			d.steps++
+		case e.isFile() && h.Typeflag == tar.TypeReg && h.Size == e.size:
+			err = d.receiveFile(ctx, archive, e)
+		case e.isFile() && h.Typeflag == tar.TypeLink:
+			err = d.receiveHardLink(ctx, h.Linkname, e)
+		default:
+			d.attempt(e.name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// receiveFile writes one file of an archive.
+func (d *fetch) receiveFile(ctx context.Context, r io.Reader, e *entry) error {
+	part, err := d.newPart(e)
+	if part == nil {
+		return err
+	}
+	n, err := d.copy(ctx, part, r)
+	if err == nil && n < e.size {
+		err = &streamError{io.ErrUnexpectedEOF}
+	}
+	if err != nil {
+		part.keep()
+		return err
+	}
+	if !part.matches(e.hash) {
+		part.discard()
+		d.attempt(e.name)
+		return nil
+	}
+	return d.publish(part, e)
+}
+
+// receiveHardLink makes a file that is the same as another one of the archive, which is sent once.
+func (d *fetch) receiveHardLink(ctx context.Context, linkname string, e *entry) error {
+	name := strings.TrimPrefix(linkname, "./")
+	if have, ok := d.done[name]; !ok || have != e.hash {
+		d.attempt(e.name)
+		return nil
+	}
+	f, err := d.root.Open(name)
+	if err != nil {
+		d.attempt(e.name)
+		return nil
+	}
+	defer f.Close()
+	moved, bytes := d.progress.moved, d.result.Bytes
+	err = d.receiveFile(ctx, f, e)
+	d.progress.moved, d.result.Bytes = moved, bytes // nothing travelled
+	d.progress.total -= e.size
+	return err
+}
+
+// newPart opens an empty part for a file. Without a part and without an error the file has failed,
+// and the others go on.
+func (d *fetch) newPart(e *entry) (*part, error) {
+	part, err := openPart(d.root, e.name, e.hash)
+	if err == nil {
+		if err = part.restart(); err == nil {
+			return part, nil
+		}
+		part.discard()
+	}
+	return nil, d.fileError(e, err)
+}
+
+// fileError decides whether what this machine says about one file ends the download.
+func (d *fetch) fileError(e *entry, err error) error {
+	if isDiskFull(err) {
+		return &localError{filepath.Join(d.root.Name(), filepath.FromSlash(path.Dir(e.name))), err}
+	}
+	d.failed[e.name] = reasonOf(err)
+	return nil
+}
+
+func (d *fetch) publish(part *part, e *entry) error {
+	if err := part.publish(e.name, e.perm(), time.Unix(e.mtime, 0)); err != nil {
+		return d.fileError(e, err)
+	}
+	d.done[e.name] = e.hash
+	d.result.Files++
+	d.steps++
+	return nil
+}
+
+// copy moves bytes into a part and counts them. Errors say which side they are of: *streamError is
+// the node's, *localError this machine's.
+func (d *fetch) copy(ctx context.Context, part *part, r io.Reader) (n int64, err error) {
+	for {
+		m, err := r.Read(d.buf)
+		if m > 0 {
+			if _, err := part.Write(d.buf[:m]); err != nil {
+				return n, &localError{filepath.Join(d.root.Name(), filepath.Dir(filepath.FromSlash(part.name))), err}
+			}
+			n += int64(m)
+			d.result.Bytes += int64(m)
+			d.progress.add(m)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return n, nil
+		case err != nil:
+			return n, &streamError{fmt.Errorf("read: %w", err)}
+		case ctx.Err() != nil:
+			return n, context.Cause(ctx)
+		}
+	}
+}
