@@ -1,0 +1,195 @@
+package session
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/ssh"
+)
+
+//go:embed run.sh
+var runScript string
+
+// A Started says what Start has started.
+type Started struct {
+	Tmux        bool   // there is a tmux session; else the job runs in a session of its own only
+	TmuxNote    string // why there is none; empty where there is one or none was asked for
+	SessionName string // for tmux -L bifrost attach -t
+	Dir         string // the job's folder, absolute
+	LogFile     string // absolute
+	Replaced    string // the id of the job that was cancelled to make room; empty where there was none
+	Status      Status // just after the start; may be final already
+}
+
+// Start starts a job and returns once its supervisor runs it. It is one command on the node. When
+// it fails nothing is left there; *ssh.LostError and the error of ctx alone leave that open, and
+// Read says how it is.
+//
+// Errors are *fault.Error: Invalid for a bad Spec, found before anything is sent; NotFound for a
+// working folder or a tool that the node does not have; Conflict for a job of the same id, or of
+// the same name with Replace false; DiskFull.
+func Start(ctx context.Context, node ssh.Runner, spec Spec) (Started, error) {
+	if err := spec.check(); err != nil {
+		return Started{}, err
+	}
+	var out, diag strings.Builder
+	err := node.Run(ctx, ssh.Command{Script: startScript, Private: spec.private(), Stdout: &out, Stderr: &diag})
+	facts, _ := parseFacts(out.String())
+	if facts["fault"] != "" {
+		return Started{}, spec.refused(facts["fault"], facts["cause"])
+	}
+	if err != nil {
+		var exit *ssh.ExitError
+		if errors.As(err, &exit) {
+			err = &fault.Error{Kind: fault.Internal, Err: fmt.Errorf("%w: %s", err, oneLine(diag.String()))}
+		}
+		return Started{}, fmt.Errorf("start job %s: %w", spec.ID, err)
+	}
+	status, ok := ParseStatus(out.String())
+	if !ok {
+		return Started{}, &fault.Error{
+			Kind: fault.Internal, Op: "start", Target: "job " + spec.ID,
+			Err: fmt.Errorf("the node gives no status: %q", oneLine(out.String()+diag.String())),
+		}
+	}
+	started := Started{
+		Tmux:        facts["tmux"] == "1",
+		TmuxNote:    facts["note"],
+		SessionName: SessionName(spec.Name),
+		Dir:         path.Join(facts["home"], ".bifrost/jobs", spec.ID),
+		Replaced:    facts["replaced"],
+		Status:      status,
+	}
+	switch rest, home := strings.CutPrefix(spec.LogFile, "~/"); {
+	case spec.LogFile == "":
+		started.LogFile = path.Join(started.Dir, "log")
+	case home:
+		started.LogFile = path.Join(facts["home"], rest)
+	default:
+		started.LogFile = spec.LogFile
+	}
+	return started, nil
+}
+
+// private returns what makes the job's folder: it holds the secrets, so it travels over stdin.
+// The folder is made at once or not at all; whoever makes it owns the id.
+func (s Spec) private() string {
+	var b strings.Builder
+	b.WriteString("b_dir=" + Dir(s.ID) + "\n")
+	b.WriteString(`b_umask=$(umask)
+umask 077
+b_made=
+b_error=$(mkdir -p -- "${b_dir%/*}" 2>&1 && mkdir -- "$b_dir" 2>&1) && b_made=1 &&
+printf 'state=starting\nsupervisor=%s\nreason=\n' $$ >"$b_dir/status" &&
+`)
+	write := func(name, text string) {
+		b.WriteString("printf '" + printfFormat(text) + "' >\"$b_dir/" + name + "\" &&\n")
+	}
+	write("run.sh", runScript)
+	write("spec", s.specFile())
+	write("command", s.commandFile())
+	if len(s.Shell) > maxArgument {
+		write("command.sh", s.Shell)
+	}
+	write("env", s.envFile())
+	b.WriteString(`b_written=1
+`)
+	return b.String()
+}
+
+const startScript = `if [ "$b_written" = 1 ]; then
+	exec sh "$b_dir/run.sh" start "$b_dir" "$b_umask"
+fi
+if [ "$b_made" = 1 ]; then
+	rm -rf -- "$b_dir"
+	printf 'fault=space\ncause=\n'
+elif [ -e "$b_dir" ]; then
+	printf 'fault=exists\ncause=\n'
+else
+	printf 'fault=folder\ncause=%s\n' "$b_error"
+fi
+exit 3`
+
+// printfFormat returns text as a format of printf in single quotes: plain ASCII, so that no shell
+// and no locale on the way can change a byte of it.
+func printfFormat(text string) string {
+	var b strings.Builder
+	b.Grow(len(text) + len(text)/8)
+	for _, c := range []byte(text) {
+		switch {
+		case c == '%':
+			b.WriteString("%%")
+		case c == '\\':
+			b.WriteString(`\\`)
+		case c == '\'':
+			b.WriteString(`\047`)
+		case c == '\n' || c == '\t' || c >= ' ' && c < 0x7f:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, `\%03o`, c)
+		}
+	}
+	return b.String()
+}
+
+// refused turns what run.sh says into the error that a user reads.
+func (s Spec) refused(what, cause string) error {
+	e := &fault.Error{Kind: fault.Internal, Op: "start", Target: "job " + s.ID, Err: errors.New(cause)}
+	if cause == "" {
+		e.Err = errors.New(what)
+	}
+	switch what {
+	case "workdir":
+		e.Kind, e.Target = fault.NotFound, "working folder "+s.WorkingDir
+		e.Hint = "make the folder on the node, or correct working_dir"
+	case "workdir_denied":
+		e.Kind, e.Target = fault.Invalid, "working folder "+s.WorkingDir
+	case "log":
+		e.Kind, e.Target = fault.Invalid, "log file "+s.LogFile
+		e.Hint = "name a file in an existing folder that the node's user may write"
+		if s.LogFile == "" {
+			e.Target, e.Hint = "log of job "+s.ID, ""
+		}
+		if strings.Contains(cause, "o space left") {
+			e.Kind, e.Hint = fault.DiskFull, "free space on the node"
+		}
+	case "tool":
+		e.Kind, e.Err = fault.NotFound, fmt.Errorf("the node has no %s", cause)
+		e.Hint = "install it there; setsid comes with util-linux or busybox, the others with coreutils"
+		if cause == "/proc" {
+			e.Hint = "mount it there"
+		}
+	case "conflict":
+		e.Kind, e.Target = fault.Conflict, "session "+s.Name
+		e.Err = fmt.Errorf("job %s still runs in it", cause)
+		e.Hint = "bifrost cancel " + cause + ", or let the new job replace it"
+	case "stuck":
+		e.Kind, e.Target = fault.Conflict, "session "+s.Name
+		e.Err = fmt.Errorf("job %s was cancelled and does not end", cause)
+		e.Hint = "look at its processes on the node, or choose another name"
+	case "busy":
+		e.Kind, e.Target = fault.Conflict, "session "+s.Name
+		e.Err = fmt.Errorf("another start of it does not come to an end: %s", cause)
+	case "exists":
+		e.Kind, e.Err = fault.Conflict, errors.New("the node has a job of this id")
+	case "folder":
+		e.Kind, e.Target = fault.Invalid, "job folder ~/.bifrost/jobs/"+s.ID
+		if strings.Contains(cause, "o space left") {
+			e.Kind, e.Hint = fault.DiskFull, "free space on the node"
+		}
+	case "space":
+		e.Kind, e.Target = fault.DiskFull, "job folder ~/.bifrost/jobs/"+s.ID
+		e.Err = errors.New("the job's files could not be written")
+		e.Hint = "free space on the node"
+	case "env":
+		e.Kind, e.Err = fault.Invalid, fmt.Errorf("the node's shell refuses the environment: %s", cause)
+	case "interrupted":
+		e.Kind = fault.Cancelled
+	}
+	return e
+}
