@@ -4,6 +4,7 @@
 //
 //	m := interrupt.Machine{Terminal: true}
 //	m.Observe(event)                       // each of the engine's events
+//	m.Started()                            // the job runs
 //	switch m.Signal(interrupt.Int) { … }   // each signal
 //	switch m.Key('d') { … }                // each key, while m.Asking()
 package interrupt
@@ -68,8 +69,21 @@ func (m *Machine) Asking() bool { return m.asking }
 // Rented tells whether the run has a machine that was not released.
 func (m *Machine) Rented() bool { return m.rented > 0 }
 
-// Observe learns from an event what the run is doing; the answer is Detach when that was asked for
-// before the job ran, CarryOn when a question has become pointless, else None.
+// DetachSoon asks for Detach as soon as the job runs.
+func (m *Machine) DetachSoon() { m.detachSoon = true }
+
+// Started says that the run's job runs now; the answer is Detach when that was asked for before,
+// else None.
+func (m *Machine) Started() Action {
+	m.phase = Running
+	if m.detachSoon && m.decided == None {
+		return m.decide(Detach)
+	}
+	return None
+}
+
+// Observe learns from an event what the run is doing; the answer is CarryOn when a question has
+// become pointless, else None.
 func (m *Machine) Observe(e report.Event) Action {
 	switch {
 	case e.Step == "provision" && e.Kind == report.Started:
@@ -77,12 +91,6 @@ func (m *Machine) Observe(e report.Event) Action {
 		m.phase = Preparing
 	case e.Step == "provision" && e.Kind == report.Ended && e.Err != nil:
 		m.rented-- // the engine's own answer: what it could not undo is an error of another kind
-	case e.Step == "start" && e.Kind == report.Ended && e.Err == nil:
-		m.phase = Running
-		if m.detachSoon && m.decided == None {
-			m.decided = Detach
-			return Detach
-		}
 	case (e.Step == "results" || e.Step == "release") && e.Kind == report.Started:
 		m.phase = Ending
 		return m.withdraw()

@@ -21,7 +21,8 @@ var names = map[Action]string{
 }
 
 // TestMachine plays a run: "+x" a step begins, "-x" it ends well, "!x" it fails; INT, TERM, HUP;
-// one letter is a key. The answers that are not none are what counts.
+// "run" the job
+// runs, "over" the run is over; one letter is a key. The answers that are not none are what counts.
 func TestMachine(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -32,34 +33,34 @@ func TestMachine(t *testing.T) {
 	}{
 		{"before the job", true, "+provision INT", "destroy"},
 		{"before the job, again", true, "+provision INT INT INT", "destroy, remind, leave"},
-		{"between start's begin and end", true, "+start INT", "destroy"},
-		{"while it runs", true, "+start -start INT", "ask"},
-		{"detach", true, "+start -start INT d", "ask, detach"},
-		{"stop", true, "+start -start INT s", "ask, stop"},
-		{"stop, impatient", true, "+start -start INT s INT INT", "ask, stop, remind, leave"},
-		{"carry on", true, "+start -start INT c", "ask, carry on"},
-		{"carry on, then again", true, "+start -start INT c INT INT INT", "ask, carry on, ask, stop, leave"},
-		{"another key", true, "+start -start INT x d", "ask, detach"},
-		{"key before the question", true, "+start -start d s c INT", "ask"},
-		{"second is stop", true, "+start -start INT INT", "ask, stop"},
-		{"third leaves", true, "+start -start INT INT INT", "ask, stop, leave"},
-		{"key after the second", true, "+start -start INT INT d", "ask, stop"},
-		{"TERM on a terminal does not ask", true, "+start -start TERM", "stop"},
-		{"no terminal", false, "+start -start INT", "stop"},
-		{"no terminal, TERM", false, "+start -start TERM TERM TERM", "stop, remind, leave"},
+		{"while the job is started", true, "+start INT", "destroy"},
+		{"while it runs", true, "run INT", "ask"},
+		{"detach", true, "run INT d", "ask, detach"},
+		{"stop", true, "run INT s", "ask, stop"},
+		{"stop, impatient", true, "run INT s INT INT", "ask, stop, remind, leave"},
+		{"carry on", true, "run INT c", "ask, carry on"},
+		{"carry on, then again", true, "run INT c INT INT INT", "ask, carry on, ask, stop, leave"},
+		{"another key", true, "run INT x d", "ask, detach"},
+		{"key before the question", true, "run d s c INT", "ask"},
+		{"second is stop", true, "run INT INT", "ask, stop"},
+		{"third leaves", true, "run INT INT INT", "ask, stop, leave"},
+		{"key after the second", true, "run INT INT d", "ask, stop"},
+		{"TERM on a terminal does not ask", true, "run TERM", "stop"},
+		{"no terminal", false, "run INT", "stop"},
+		{"no terminal, TERM", false, "run TERM TERM TERM", "stop, remind, leave"},
 		{"no terminal, before the job", false, "+push TERM", "destroy"},
-		{"hup while it runs", false, "+start -start HUP", "detach"},
-		{"hup while asking", true, "+start -start INT HUP d", "ask, detach"},
-		{"hup before the job", true, "+push HUP -push +start -start", "detach soon, detach"},
+		{"hup while it runs", false, "run HUP", "detach"},
+		{"hup while asking", true, "run INT HUP d", "ask, detach"},
+		{"hup before the job", true, "+push HUP -push run", "detach soon, detach"},
 		{"hup before the job that fails", true, "+push HUP !push", "detach soon"},
-		{"hup after stop", true, "+start -start INT s HUP", "ask, stop"},
-		{"hup while ending", true, "+start -start +results HUP", ""},
-		{"job ends while asking", true, "+start -start INT +results d", "ask, carry on"},
-		{"results", true, "+start -start +results INT INT INT", "remind, remind, leave"},
-		{"a second run", true, "+start -start +results -results +release -release +connect INT", "destroy"},
-		{"a second job runs", true, "+start -start +release -release +connect +start -start INT", "ask"},
+		{"hup after stop", true, "run INT s HUP", "ask, stop"},
+		{"hup while ending", true, "run +results HUP", ""},
+		{"job ends while asking", true, "run INT +results d", "ask, carry on"},
+		{"results", true, "run +results INT INT INT", "remind, remind, leave"},
+		{"a second run", true, "run +results -results +release -release +connect INT", "destroy"},
+		{"a second job runs", true, "run +release -release +connect run INT", "ask"},
 		{"start failed", true, "+start !start INT", "destroy"},
-		{"a run without results ended", true, "+start -start over INT", "destroy"},
+		{"a run without results ended", true, "run over INT", "destroy"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -76,6 +77,8 @@ func TestMachine(t *testing.T) {
 					a = m.Signal(Hup)
 				case word == "over":
 					a = m.Over()
+				case word == "run":
+					a = m.Started()
 				case word[0] == '+':
 					a = m.Observe(began(word[1:]))
 				case word[0] == '-':

@@ -30,7 +30,8 @@ type Options struct {
 	Live   bool       // Err is a terminal whose lines can be drawn again
 	Shared bool       // Out is a terminal too: its bytes and the live lines share the screen
 	Width  func() int // columns of that terminal; nil means 80
-	Redact *Redactor  // nil replaces nothing
+
+	Redact func(string) string // takes the secrets out of what is printed; nil changes nothing
 }
 
 const (
@@ -70,6 +71,9 @@ type step struct {
 func New(opt Options) *Screen {
 	if opt.Width == nil {
 		opt.Width = func() int { return 80 }
+	}
+	if opt.Redact == nil {
+		opt.Redact = func(text string) string { return text }
 	}
 	return &Screen{opt: opt, stop: make(chan struct{}), done: make(chan struct{})}
 }
@@ -122,7 +126,7 @@ func (s *Screen) Event(e report.Event) {
 func (s *Screen) Line(text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.permanent(strings.TrimRight(s.opt.Redact.Text(text), "\n"))
+	s.permanent(strings.TrimRight(s.opt.Redact(text), "\n"))
 }
 
 // Note prints a line about bifrost itself, as a Notice does.
@@ -144,6 +148,30 @@ func (s *Screen) Sticky(text string) {
 		s.tick()
 	}
 	s.draw(time.Now(), "")
+}
+
+// Ask prints a question and leaves the cursor behind it; no live line is drawn until Answered.
+func (s *Screen) Ask(question string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := s.erase() + s.text(question)
+	if s.midline {
+		text = "\n" + text
+	}
+	s.midline = true
+	s.write(text)
+}
+
+// Answered ends a question; enter tells whether the user ended its line.
+func (s *Screen) Answered(enter bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end := ""
+	if s.midline && !enter {
+		end = "\n"
+	}
+	s.midline = false
+	s.draw(time.Now(), end)
 }
 
 // Stdout returns the writer for what was asked for. Bytes pass unchanged; live lines make way.
@@ -234,8 +262,8 @@ func (s *Screen) ended(now time.Time, e report.Event, text string) {
 		if len(st.partial) > 0 {
 			s.outputLine(st.partial)
 		}
-		if text == "" {
-			text = st.text
+		if text == "" || e.Err != nil {
+			text = st.text // what was tried; a detail belongs to what was done
 		}
 		s.steps = slices.DeleteFunc(s.steps, func(x *step) bool { return x == st })
 	}
@@ -301,10 +329,10 @@ func (s *Screen) outputLine(line []byte) {
 	if i := bytes.LastIndexByte(line, '\r'); i >= 0 {
 		line = line[i+1:]
 	}
-	s.permanent("  " + strings.ToValidUTF8(s.opt.Redact.Text(string(line)), "?"))
+	s.permanent("  " + strings.ToValidUTF8(s.opt.Redact(string(line)), "?"))
 }
 
-func (s *Screen) text(t string) string { return clean(s.opt.Redact.Text(t)) }
+func (s *Screen) text(t string) string { return clean(s.opt.Redact(t)) }
 
 func (s *Screen) stamped(now time.Time, line string) {
 	s.permanent(now.UTC().Format(time.RFC3339) + " " + line)

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/bifrost-run/bifrost/cmd/bifrost/internal/screen"
+	"github.com/bifrost-run/bifrost/engine"
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/report"
+	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/local"
+	"github.com/bifrost-run/bifrost/starlark"
+)
+
+const (
+	settleLimit = time.Minute     // of settling what others left open
+	settleGrace = 2 * time.Second // that the end of a command waits for it
+)
+
+// An app is one process's streams, settings and engine, shared by all commands.
+type app struct {
+	env      environment
+	in       *os.File
+	out, err *os.File
+	screen   *screen.Screen
+	redact   *starlark.Redactor
+	leave    chan int // an exit code with which to end at once, whatever runs
+
+	identity string // -i
+	yes      bool   // --yes
+
+	settles bool               // look after what earlier processes left
+	watch   func(report.Event) // sees every event before the screen does; nil or set before the engine opens
+
+	opening sync.Once
+	eng     *engine.Engine
+	openErr error
+	settled chan struct{}
+	cancel  context.CancelFunc
+}
+
+// run is the program but for its end.
+func run(args []string, in, out, errs *os.File) int {
+	survivePipe()
+	a := newApp(readEnvironment(), in, out, errs)
+	done := make(chan int, 1)
+	go func() { done <- a.command(args) }()
+	select {
+	case code := <-done:
+		a.screen.Close()
+		return code
+	case code := <-a.leave:
+		a.screen.Close()
+		return code
+	}
+}
+
+func newApp(env environment, in, out, errs *os.File) *app {
+	a := &app{env: env, in: in, out: out, err: errs, redact: &starlark.Redactor{}, leave: make(chan int, 1), settles: true}
+	for name, value := range env.Secrets {
+		a.redact.Add(name, value)
+	}
+	errTerminal := term.IsTerminal(int(errs.Fd()))
+	a.screen = screen.New(screen.Options{
+		Out: out, Err: errs, Redact: a.redact.Redact,
+		Live:   errTerminal && !env.Plain && liveLines(errs),
+		Shared: term.IsTerminal(int(out.Fd())),
+		Width: func() int {
+			if cols, _, err := term.GetSize(int(errs.Fd())); err == nil && cols > 0 {
+				return cols
+			}
+			return 80
+		},
+	})
+	return a
+}
+
+// command runs the command line and says what went wrong.
+func (a *app) command(args []string) int {
+	root := newRoot(a)
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(context.Background())
+	err = errors.Join(err, a.close())
+	var silent exitError
+	if errors.Is(err, syscall.EPIPE) && find(err, fault.Unreleased) == nil {
+		return exitPipe // who closed the pipe has seen enough
+	}
+	if err != nil && (!errors.As(err, &silent) || find(err, fault.Unreleased) != nil) {
+		a.screen.Line(errorText(err))
+	}
+	return exitCode(err)
+}
+
+// engine opens the engine when the first command asks for it, and begins to settle what earlier
+// processes left open.
+func (a *app) engine() (*engine.Engine, error) {
+	a.opening.Do(func() {
+		if a.env.StateDir == "" {
+			a.openErr = &fault.Error{
+				Kind: fault.Invalid, Op: "open", Target: "state folder", Err: errors.New("neither HOME nor XDG_STATE_HOME is set"),
+				Hint: "set XDG_STATE_HOME to a folder of your own",
+			}
+			return
+		}
+		a.eng, a.openErr = engine.Open(context.Background(), a.config())
+		if a.openErr != nil {
+			return
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		a.cancel, a.settled = cancel, make(chan struct{})
+		go func() {
+			defer close(a.settled)
+			if a.settles {
+				a.settle(ctx)
+			}
+		}()
+	})
+	return a.eng, a.openErr
+}
+
+func (a *app) config() engine.Config {
+	return engine.Config{
+		StateDir:     a.env.StateDir,
+		Providers:    []gpu.Provider{local.New(local.Config{StateDir: a.env.StateDir, Daemon: []string{a.env.Executable, "local-node"}})},
+		IdentityFile: a.identity,
+		Home:         a.env.Home,
+		AgentSocket:  a.env.AgentSocket,
+		Confirm:      a.confirm,
+		Guardian:     []string{a.env.Executable, "guardian"},
+		Report: func(e report.Event) {
+			if a.watch != nil {
+				a.watch(e)
+			}
+			a.screen.Event(e)
+		},
+	}
+}
+
+// settle finishes what earlier processes left open. It is silent when there was nothing.
+func (a *app) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
+	if err := a.eng.Settle(ctx); err != nil && ctx.Err() == nil {
+		a.screen.Warn("what earlier runs left is not settled: " + err.Error())
+	}
+}
+
+// close waits a moment for the settling and closes the engine.
+func (a *app) close() error {
+	if a.eng == nil {
+		return nil
+	}
+	select {
+	case <-a.settled:
+	case <-time.After(settleGrace):
+	}
+	a.cancel()
+	<-a.settled
+	return a.eng.Close()
+}
+
+// errorText returns an error as users see it: what failed and why, then the way out.
+func errorText(err error) string {
+	var lines []string
+	for _, part := range parts(err) {
+		var rendered interface{ Render(io.Writer) error }
+		if errors.As(part, &rendered) {
+			var b strings.Builder
+			_ = rendered.Render(&b) // a strings.Builder takes everything
+			lines = append(lines, strings.TrimRight(b.String(), "\n"))
+			continue
+		}
+		text, hint := part.Error(), fault.HintOf(part)
+		var usage *usageError
+		if errors.As(part, &usage) {
+			hint = usage.hint
+		}
+		var silent exitError
+		if errors.As(part, &silent) {
+			continue
+		}
+		lines = append(lines, "bifrost: "+strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  "))
+		if hint != "" {
+			lines = append(lines, "  hint: "+strings.ReplaceAll(hint, "\n", "\n  "))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// parts takes joined errors apart, so that each keeps its own hint.
+func parts(err error) []error {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []error
+		for _, e := range joined.Unwrap() {
+			all = append(all, parts(e)...)
+		}
+		return all
+	}
+	return []error{err}
+}

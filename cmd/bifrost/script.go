@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+
+	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/builtins"
+	"github.com/bifrost-run/bifrost/engine"
+	"github.com/bifrost-run/bifrost/starlark"
+	"github.com/bifrost-run/bifrost/starlark/policy"
+)
+
+// runScript runs a script on the real engine and tells runs of its jobs.
+func (a *app) runScript(ctx context.Context, file string, args []string, r *runs, raw bool) (starlark.Outcome, error) {
+	host := &starlark.Host{
+		Gate: policy.NewGate(policy.Typed()), Stdout: a.screen.Stdout(), Redactor: a.redact,
+		Describe: builtins.Describe, HabitHint: builtins.HabitHint,
+	}
+	// What is wrong with the script is found without the engine: it opens nothing in vain.
+	host.Predeclared = builtins.New(nil, builtins.Options{}).Predeclared()
+	if err := host.Check(ctx, file); err != nil {
+		return starlark.Outcome{}, err
+	}
+	eng, err := a.engine()
+	if err != nil {
+		return starlark.Outcome{}, err
+	}
+	out := &jobWriter{open: func() io.WriteCloser { return a.jobOutput(raw) }}
+	host.Predeclared = builtins.New(builtins.Wrap(eng), builtins.Options{
+		JobOutput: out,
+		Fresh:     r.fresh,
+		Getenv:    a.env.Lookup, // asked through the gate only
+		Confirm:   a.confirm,
+		Report:    a.screen.Event,
+		Started:   func(builtins.Handle) { r.stopper.started() },
+		Ended: func(res engine.Result, err error) {
+			out.Flush()
+			r.add(res, err)
+		},
+		Left: func(h builtins.Handle, finish bool) { a.screen.Note(leftRunning(h.JobID(), finish)) },
+	}).Predeclared()
+	outcome, err := host.Exec(ctx, file, args)
+	return outcome, errors.Join(err, out.Flush())
+}
+
+func leftRunning(id string, finish bool) string {
+	text := "job " + id + " runs on by itself; bifrost attach " + id + " shows it"
+	if finish {
+		text = "job " + id + " runs on; a guardian finishes it; bifrost attach " + id + " shows it"
+	}
+	return text
+}
+
+// A jobWriter is the output of a script's jobs, one after the other or several at once.
+type jobWriter struct {
+	open func() io.WriteCloser
+
+	mu  sync.Mutex
+	cur io.WriteCloser // nil between jobs
+}
+
+func (w *jobWriter) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cur == nil {
+		w.cur = w.open()
+	}
+	return w.cur.Write(p)
+}
+
+// Flush writes what a job left unfinished, before what the script prints next.
+func (w *jobWriter) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cur == nil {
+		return nil
+	}
+	cur := w.cur
+	w.cur = nil
+	return cur.Close()
+}
+
+// plainValue is a value of a script as JSON has it: numbers, strings, lists, dicts, or else its text.
+func plainValue(v star.Value) any {
+	switch v := v.(type) {
+	case nil, star.NoneType:
+		return nil
+	case star.Bool:
+		return bool(v)
+	case star.String:
+		return string(v)
+	case star.Float:
+		return float64(v)
+	case star.Int:
+		return json.Number(v.String())
+	case star.Tuple:
+		return plainList(v)
+	case *star.List:
+		return plainList(v)
+	case *star.Dict:
+		object := map[string]any{}
+		for _, item := range v.Items() {
+			key, ok := star.AsString(item[0])
+			if !ok {
+				key = item[0].String()
+			}
+			object[key] = plainValue(item[1])
+		}
+		return object
+	}
+	return v.String()
+}
+
+func plainList(items star.Indexable) []any {
+	list := []any{}
+	for i := range items.Len() {
+		list = append(list, plainValue(items.Index(i)))
+	}
+	return list
+}
+
+// compactJSON is value on one line.
+func compactJSON(value any) (string, error) {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(value); err != nil {
+		return "", fmt.Errorf("print verdict: %w", err)
+	}
+	return strings.TrimSpace(b.String()), nil
+}
