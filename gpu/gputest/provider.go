@@ -1,0 +1,247 @@
+// Package gputest holds the contract that every provider of machines keeps, as tests. It is
+// imported by the tests of the providers only.
+//
+//	func TestContract(t *testing.T) {
+//		gputest.TestProvider(t, func(t *testing.T) gpu.Provider { return local.New(…) })
+//	}
+package gputest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/bifrost-run/bifrost/gpu"
+)
+
+// patience is how long an instance may take to reach a state in these tests.
+const patience = time.Minute
+
+// TestProvider checks a provider against the contract of gpu.Provider. newProvider returns a
+// provider whose account the test may create instances in, and none of whose instances matter; it
+// is called once for each test.
+func TestProvider(t *testing.T, newProvider func(t *testing.T) gpu.Provider) {
+	tests := []struct {
+		name string
+		run  func(*testing.T, gpu.Provider)
+	}{
+		{"Offers", testOffers},
+		{"Life", testLife},
+		{"NameIsUnique", testNameIsUnique},
+		{"Unknown", testUnknown},
+		{"Invalid", testInvalid},
+		{"ContextEnded", testContextEnded},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.run(t, newProvider(t))
+		})
+	}
+}
+
+// NewRequest returns a request for the provider's first offer, under a name of its own, and the key
+// that may log in.
+func NewRequest(t *testing.T, p gpu.Provider) (gpu.CreateRequest, ssh.Signer) {
+	t.Helper()
+	q := gpu.Query{Providers: []string{p.Name()}}
+	offers, err := p.Offers(t.Context(), q)
+	if err != nil || len(offers) == 0 {
+		t.Fatalf("Offers: got %v, %v, want at least one", offers, err)
+	}
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unique := make([]byte, 6)
+	if _, err := rand.Read(unique); err != nil {
+		t.Fatal(err)
+	}
+	return gpu.CreateRequest{
+		Name: "bifrost-test-" + hex.EncodeToString(unique), Offer: offers[0], Query: q,
+		AuthorizedKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))),
+	}, signer
+}
+
+// Create creates an instance and terminates it at the end of the test.
+func Create(t *testing.T, p gpu.Provider, req gpu.CreateRequest) gpu.Instance {
+	t.Helper()
+	inst, err := p.Create(t.Context(), req)
+	if err != nil {
+		t.Fatalf("Create: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := p.Terminate(context.Background(), inst.ID); err != nil {
+			t.Errorf("Terminate %s: %v", inst.ID, err)
+		}
+	})
+	return inst
+}
+
+func testOffers(t *testing.T, p gpu.Provider) {
+	offers, err := p.Offers(t.Context(), gpu.Query{Providers: []string{p.Name()}})
+	if err != nil || len(offers) == 0 {
+		t.Fatalf("got %v, %v, want at least one", offers, err)
+	}
+	seen := map[string]bool{}
+	for _, o := range offers {
+		if o.Provider != p.Name() || o.ID == "" || seen[o.ID] || o.PricePerGPU < 0 || o.PriceTotal < 0 {
+			t.Errorf("got offer %+v, want the provider's name, an id of its own, and a price", o)
+		}
+		seen[o.ID] = true
+	}
+}
+
+func testLife(t *testing.T, p gpu.Provider) {
+	req, _ := NewRequest(t, p)
+	created := Create(t, p, req)
+	if created.Provider != p.Name() || created.ID == "" || created.Name != req.Name {
+		t.Fatalf("Create: got %+v, want provider %s, an id, name %s", created, p.Name(), req.Name)
+	}
+	running := await(t, p, created.ID, func(s gpu.State) bool { return s == gpu.Running })
+	if running.Host == "" || running.Port == 0 || running.User == "" || running.Name != req.Name {
+		t.Errorf("Get: got %+v, want where to connect", running)
+	}
+	if d := time.Since(running.Created); d < -time.Minute || d > patience+time.Minute {
+		t.Errorf("Get: got created %v, want the time of the call", running.Created)
+	}
+	if got := named(t, p, req.Name); len(got) != 1 || got[0].ID != created.ID {
+		t.Errorf("List: got %+v under the name, want the instance", got)
+	}
+	for range 2 {
+		if err := p.Terminate(t.Context(), created.ID); err != nil {
+			t.Fatalf("Terminate: %v", err)
+		}
+	}
+	await(t, p, created.ID, func(s gpu.State) bool { return s == gpu.Terminated })
+	for _, inst := range named(t, p, req.Name) {
+		if inst.State != gpu.Terminated {
+			t.Errorf("List: got %+v after its end", inst)
+		}
+	}
+	if err := p.Terminate(t.Context(), created.ID); err != nil {
+		t.Errorf("Terminate what is gone: %v", err)
+	}
+}
+
+// testNameIsUnique checks what an ambiguous create rests on: a name leads to one instance at most.
+func testNameIsUnique(t *testing.T, p gpu.Provider) {
+	req, _ := NewRequest(t, p)
+	Create(t, p, req)
+	second, err := p.Create(t.Context(), req)
+	wantKind(t, "Create", err, gpu.Conflict)
+	if err == nil {
+		_ = p.Terminate(t.Context(), second.ID)
+	}
+	if got := named(t, p, req.Name); len(got) != 1 {
+		t.Errorf("got %d instances of one name, want 1", len(got))
+	}
+}
+
+func testUnknown(t *testing.T, p gpu.Provider) {
+	for _, id := range []string{"nosuch22", "", "../x", "no such\nthing"} {
+		_, err := p.Get(t.Context(), id)
+		wantKind(t, "Get", err, gpu.NotFound)
+		if err := p.Terminate(t.Context(), id); err != nil {
+			t.Errorf("Terminate(%q): got %v, want nothing", id, err)
+		}
+	}
+}
+
+func testInvalid(t *testing.T, p gpu.Provider) {
+	req, _ := NewRequest(t, p)
+	nameless, keyless := req, req
+	nameless.Name = ""
+	keyless.AuthorizedKey = "no key"
+	for _, bad := range []gpu.CreateRequest{nameless, keyless} {
+		_, err := p.Create(t.Context(), bad)
+		wantKind(t, "Create", err, gpu.Validation)
+	}
+	if got := named(t, p, req.Name); len(got) != 0 {
+		t.Errorf("got %+v created by a refused request", got)
+	}
+}
+
+func testContextEnded(t *testing.T, p gpu.Provider) {
+	req, _ := NewRequest(t, p)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	start := time.Now()
+	_, offersErr := p.Offers(ctx, req.Query)
+	_, createErr := p.Create(ctx, req)
+	_, getErr := p.Get(ctx, "nosuch22")
+	_, listErr := p.List(ctx)
+	for op, err := range map[string]error{
+		"Offers": offersErr, "Create": createErr, "Get": getErr, "List": listErr, "Terminate": p.Terminate(ctx, "nosuch22"),
+	} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: got %v, want the context's error", op, err)
+		}
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for _, inst := range named(t, p, req.Name) {
+		t.Errorf("got %+v created without a context", inst)
+	}
+}
+
+// await polls an instance until its state is wanted; one that does not exist is terminated.
+func await(t *testing.T, p gpu.Provider, id string, wanted func(gpu.State) bool) gpu.Instance {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		inst, err := p.Get(ctx, id)
+		var refused *gpu.Error
+		switch {
+		case errors.As(err, &refused) && refused.Kind == gpu.NotFound:
+			inst = gpu.Instance{ID: id, State: gpu.Terminated}
+		case err != nil:
+			t.Fatalf("Get: %v", err)
+		}
+		if wanted(inst.State) {
+			return inst
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("instance %s stays %s", id, inst.State)
+		}
+	}
+}
+
+func named(t *testing.T, p gpu.Provider, name string) (found []gpu.Instance) {
+	t.Helper()
+	all, err := p.List(t.Context())
+	if err != nil {
+		t.Fatalf("List: %v", err)
+	}
+	for _, inst := range all {
+		if inst.Name == name {
+			found = append(found, inst)
+		}
+	}
+	return found
+}
+
+func wantKind(t *testing.T, op string, err error, want gpu.Kind) {
+	t.Helper()
+	var refused *gpu.Error
+	if !errors.As(err, &refused) || refused.Kind != want {
+		t.Errorf("%s: got %v, want a refusal of kind %s", op, err, want)
+	}
+}
