@@ -1,7 +1,7 @@
 #!/bin/sh
 # The supervisor of one bifrost job, and everything that asks about it.
 #
-#   sh run.sh start DIR UMASK     checks, replaces, starts; prints the facts as key=value lines
+#   . run.sh start DIR UMASK      checks, replaces, starts; prints the facts as key=value lines
 #   sh run.sh read DIR            prints the status, after checking that the job is alive
 #   sh run.sh cancel DIR REASON   ends the job, prints the final status
 # and, among themselves: supervise, watch, job, view.
@@ -230,7 +230,8 @@ b_lock() {
 	b_began $$
 	b_here
 	b_tries=0
-	until ln -s "$$:$b_ticks:$b_myboot:$b_mypidns" "$b_lockfile" 2>/dev/null; do
+	b_self=$$:$b_ticks:$b_myboot:$b_mypidns
+	until ln -s "$b_self" "$b_lockfile" 2>/dev/null; do
 		b_owner=$(readlink -- "$b_lockfile") || b_owner=
 		b_pid=${b_owner%%:*}
 		b_value=${b_owner#*:}
@@ -265,6 +266,9 @@ b_start_job() {
 	b_began $$ || b_refuse tool /proc
 	[ -d "$b_workdir" ] || b_refuse workdir "no such folder on the node"
 	b_value=$(cd "$b_workdir" 2>&1) || b_refuse workdir_denied "$b_value"
+	for b_value in "${b_dir%/*}"/*/env; do # secrets of starts that a crash of the node cut short
+		[ ! -f "$b_value" ] || [ "$b_value" = "$b_dir/env" ] || (b_dir=${b_value%/env} && b_look)
+	done
 	b_lockfile=$b_sessions/$b_name.lock
 	mkdir -p -- "$b_sessions" 2>/dev/null || b_refuse internal "cannot make $b_sessions"
 	b_lock

@@ -83,14 +83,16 @@ func (s Spec) private() string {
 	b.WriteString("b_dir=" + Dir(s.ID) + "\n")
 	b.WriteString(`b_umask=$(umask)
 umask 077
-b_made=
+b_made= b_written=
+trap '[ -z "$b_made" ] || rm -rf -- "$b_dir"; exit 143' HUP INT TERM
 b_error=$(mkdir -p -- "${b_dir%/*}" 2>&1 && mkdir -- "$b_dir" 2>&1) && b_made=1 &&
 printf 'state=starting\nsupervisor=%s\nreason=\n' $$ >"$b_dir/status" &&
 `)
 	write := func(name, text string) {
 		b.WriteString("printf '" + printfFormat(text) + "' >\"$b_dir/" + name + "\" &&\n")
 	}
-	write("run.sh", runScript)
+	write("run.sh.new", runScript)
+	b.WriteString(`mv -- "$b_dir/run.sh.new" "$b_dir/run.sh" &&` + "\n")
 	write("spec", s.specFile())
 	write("command", s.commandFile())
 	if len(s.Shell) > maxArgument {
@@ -102,8 +104,11 @@ printf 'state=starting\nsupervisor=%s\nreason=\n' $$ >"$b_dir/status" &&
 	return b.String()
 }
 
+// The start is part of the shell that made the folder, so that no moment is without its trap.
 const startScript = `if [ "$b_written" = 1 ]; then
-	exec sh "$b_dir/run.sh" start "$b_dir" "$b_umask"
+	set -- start "$b_dir" "$b_umask"
+	. "$b_dir/run.sh"
+	exit
 fi
 if [ "$b_made" = 1 ]; then
 	rm -rf -- "$b_dir"

@@ -75,16 +75,30 @@ func Cancel(ctx context.Context, node ssh.Runner, id, reason string) (Status, er
 	return status, nil
 }
 
+// askScript runs run.sh, unless its folder does not exist or is only just being made.
+const askScript = `if [ -f "$b_dir/run.sh" ]; then
+	exec sh "$b_dir/run.sh" "$@"
+fi
+b_state=missing b_reason= b_pid=
+if [ -d "$b_dir" ]; then
+	{ while read -r b_line; do
+		case $b_line in supervisor=*) b_pid=${b_line#*=} ;; esac
+	done <"$b_dir/status"; } 2>/dev/null
+	b_state=starting
+	[ -n "$b_pid" ] && kill -0 "$b_pid" 2>/dev/null || b_state=lost b_reason="its start was interrupted"
+fi
+printf 'state=%s\nreason=%s\nnow=%s\n.\n' $b_state "$b_reason" "$(date +%s)"
+`
+
 func ask(ctx context.Context, node ssh.Runner, id, mode string, args ...string) (Status, error) {
 	if err := checkID(id); err != nil {
 		return Status{}, err
 	}
-	script := "b_dir=" + Dir(id) + "\n" +
-		"[ -d \"$b_dir\" ] || { printf 'state=missing\\nnow=%s\\n.\\n' \"$(date +%s)\"; exit; }\n" +
-		"exec sh \"$b_dir/run.sh\" " + mode + " \"$b_dir\""
+	script := "set -- " + mode + ` "$b_dir"`
 	for _, arg := range args {
 		script += " " + ssh.Quote(arg)
 	}
+	script = "b_dir=" + Dir(id) + "\n" + script + "\n" + askScript
 	var out, diag strings.Builder
 	err := node.Run(ctx, ssh.Command{Script: script, Stdout: &out, Stderr: &diag})
 	if err != nil {
