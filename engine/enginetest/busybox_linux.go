@@ -39,18 +39,28 @@ func busyboxRoot(t testing.TB, dir string) string {
 		t.Fatalf("busybox in a root folder of its own (is it statically linked?): %v: %s", err, out)
 	}
 	writeFile(t, filepath.Join(root, "etc", "passwd"), "root:x:0:0:root:/root:/bin/sh\n")
-	// sshd looks up the login shell and the home before it changes its root folder.
-	users, err := os.ReadFile("/etc/passwd")
-	if err != nil {
+	// sshd looks up the login shell and the home before it changes its root folder, so it gets an
+	// /etc of its own. (One file mounted over /etc/passwd would be lost when another test adds a user.)
+	etc := filepath.Join(dir, "etc")
+	if err := os.Mkdir(etc, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(string(users), "\n")
-	for i, l := range lines {
-		if strings.HasPrefix(l, "root:") {
-			lines[i] = "root:x:0:0:root:/root:/bin/sh"
+	for _, name := range []string{"passwd", "group", "shadow", "nsswitch.conf", "ld.so.cache", "hosts", "localtime"} {
+		data, err := os.ReadFile(filepath.Join("/etc", name))
+		if err != nil {
+			continue // what the system lacks, sshd does without
 		}
+		if name == "passwd" {
+			lines := strings.Split(string(data), "\n")
+			for i, l := range lines {
+				if strings.HasPrefix(l, "root:") {
+					lines[i] = "root:x:0:0:root:/root:/bin/sh"
+				}
+			}
+			data = []byte(strings.Join(lines, "\n"))
+		}
+		writeFile(t, filepath.Join(etc, name), string(data))
 	}
-	writeFile(t, filepath.Join(dir, "passwd"), strings.Join(lines, "\n"))
 	writeFile(t, filepath.Join(root, "etc", "group"), "root:x:0:\n")
 	return root
 }
@@ -81,7 +91,7 @@ func mountArgv(root string) []string {
 	return []string{"/bin/sh", "-ec", `mount --make-rprivate /
 mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
-mount --bind "$1/../passwd" /etc/passwd
+mount --bind "$1/../etc" /etc
 shift
 exec "$@"`, "sh", root}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,7 @@ type keepalive struct{ Interval, Limit time.Duration }
 var errSilent = errors.New("the node does not answer any more")
 
 func newConn(c gossh.Conn, w *wire, chans <-chan gossh.NewChannel, reqs <-chan *gossh.Request, k keepalive, wg *sync.WaitGroup) *conn {
-	n := &conn{ssh: c, wire: w, wg: wg, dead: make(chan struct{})}
+	n := &conn{ssh: c, wire: w, wg: wg, dead: make(chan struct{}), limit: knownLimit(string(c.ServerVersion()))}
 	wg.Go(func() { gossh.DiscardRequests(reqs) })
 	wg.Go(func() {
 		for ch := range chans {
@@ -51,6 +52,17 @@ func newConn(c gossh.Conn, w *wire, chans <-chan gossh.NewChannel, reqs <-chan *
 	})
 	wg.Go(func() { n.watch(k) })
 	return n
+}
+
+// knownLimit returns the most sessions that a server handles at the same time. dropbear (2022.83 and
+// others) confuses the streams of sessions that begin and end at the same moment: one loop of it takes
+// the readiness of a closed descriptor for that of a new session's, reads nothing, and gives the new
+// session up without an exit status. So each session on it gets a connection, which is a process.
+func knownLimit(version string) int {
+	if strings.Contains(version, "dropbear") {
+		return 1
+	}
+	return 0
 }
 
 // end records err as the reason for the connection's end unless there is one already.

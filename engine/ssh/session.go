@@ -365,18 +365,33 @@ func (s *session) abandon(closed <-chan struct{}) {
 		case <-s.out.started:
 		case <-limit.C:
 		}
-		s.ch.SendRequest("signal", false, gossh.Marshal(struct{ Signal string }{"TERM"}))
-		// OpenSSH refuses signals in sessions of root, and dropbear passes them to one process
-		// only, so the process group is ended by a command too.
+		// OpenSSH refuses signals in sessions of root, and dropbear passes them to one process only, so
+		// a command ends the process group first; after the signal alone, children could not be found.
 		if pid := s.out.pid(); pid != 0 {
 			ctx, cancel := context.WithTimeout(context.Background(), enderLimit)
 			defer cancel()
 			s.conn.kill(ctx, pid)
 		}
+		s.ch.SendRequest("signal", false, gossh.Marshal(struct{ Signal string }{"TERM"}))
 	})
 }
 
-// kill sends TERM to the process group of pid, or to pid alone where it leads none.
+// killScript sends TERM to the process group that $p leads, or, where it leads none (dropbear), to
+// $p and all its descendants.
+const killScript = `kill -TERM "-$p" 2>/dev/null && exit
+all=" $p "
+again=1
+while [ "$again" ]; do
+again=
+for f in /proc/[0-9]*/stat; do
+read -r l 2>/dev/null <"$f" || continue
+set -- ${l##*) }
+case $all in *" ${l%% *} "*) ;; *" $2 "*) all="$all${l%% *} "; again=1 ;; esac
+done
+done
+kill -TERM $all 2>/dev/null`
+
+// kill ends the processes that a command with the given process id has started.
 func (n *conn) kill(ctx context.Context, pid int) {
 	ch, reqs, err := n.open(ctx, "session", nil)
 	if err != nil {
@@ -385,7 +400,7 @@ func (n *conn) kill(ctx context.Context, pid int) {
 	defer ch.Close()
 	n.wg.Go(func() { io.Copy(io.Discard, ch) })
 	n.wg.Go(func() { io.Copy(io.Discard, ch.Stderr()) })
-	text := fmt.Sprintf("kill -TERM -- -%d 2>/dev/null || kill -TERM %d", pid, pid)
+	text := fmt.Sprintf("p=%d\n%s", pid, killScript)
 	ch.SendRequest("exec", false, gossh.Marshal(struct{ Command string }{wrap("", text)}))
 	ch.CloseWrite()
 	for {

@@ -1,0 +1,25 @@
+package ssh
+
+import "time"
+
+// SetTimes makes the client notice things sooner; it is called before the first use.
+func (c *Client) SetTimes(interval, limit, handshake time.Duration) {
+	c.keepalive = keepalive{Interval: interval, Limit: limit}
+	c.handshakeLimit = handshake
+}
+
+// Connections returns how many connections the client holds.
+func (c *Client) Connections() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.conns)
+}
+
+// Encode returns the exec request and the stdin that cmd becomes.
+func Encode(cmd Command) (exec string, stdin []byte, err error) {
+	e, err := encode(cmd)
+	return e.exec, e.stdin, err
+}
+
+// ExecLimitBytes is the longest exec request.
+const ExecLimitBytes = execLimitBytes
