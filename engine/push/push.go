@@ -10,6 +10,10 @@ package push
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/report"
@@ -43,19 +47,210 @@ type Result struct {
 	entries []entry
 }
 
-type entry struct{}
+// attempts is how often a push begins anew because a file changed under it.
+const attempts = 3
 
 // Push makes the workspace hold the source tree. It returns when the content on the node is
 // verified and the push is recorded there; with an error the workspace is as it was, unless the
-// error says otherwise. Errors for a person are *fault.Error.
+// error says otherwise, and another push settles it. A file of the user's own is overwritten when
+// one of the tree has its name, and never deleted. Errors for a person are *fault.Error.
 func Push(ctx context.Context, runner ssh.Runner, req Request) (Result, error) {
-	return Result{}, &fault.Error{Kind: fault.Internal, Op: "push", Target: req.Source, Err: errors.New("not there yet")}
+	source, err := req.check()
+	if err != nil {
+		return Result{}, err
+	}
+	said := map[string]bool{}
+	notice := func(text string) {
+		if !said[text] {
+			said[text] = true
+			req.Report.Emit(report.Event{Kind: report.Notice, Step: "push", Text: text})
+		}
+	}
+	for n := 1; ; n++ {
+		res, err := push(ctx, runner, req, source, notice)
+		var changed *changedError
+		if !errors.As(err, &changed) {
+			return res, err
+		}
+		if n == attempts {
+			return Result{}, &fault.Error{
+				Kind: fault.Transfer, Op: "push", Target: req.Source, Err: changed,
+				Hint: "push again when nothing writes to it, or name it in " + ignoreFile,
+			}
+		}
+	}
 }
 
-// InputsID returns an id of the content and modes of those files of the tree that match one of the
-// patterns: globs on slash-separated paths, where ** stands for any number of folders and the name
-// of a folder for all beneath it. No patterns means the whole tree. A pattern that matches nothing
-// is an error: it is a spelling mistake more often than not.
-func (r Result) InputsID(patterns []string) (string, error) {
-	return "", errors.New("not there yet")
+// check returns the source with its symlinks resolved.
+func (req Request) check() (string, error) {
+	source, err := filepath.EvalSymlinks(req.Source)
+	if err == nil {
+		var info os.FileInfo
+		if info, err = os.Stat(source); err == nil && !info.IsDir() {
+			err = errors.New("it is a file; what is pushed is a folder")
+		}
+	}
+	if err == nil && !filepath.IsAbs(req.Source) {
+		err = errors.New("the path is not absolute")
+	}
+	if err != nil {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return "", &fault.Error{Kind: fault.Invalid, Op: "push", Target: req.Source, Err: err}
+	}
+	w := req.Workspace
+	switch {
+	case strings.ContainsAny(w, "\n\r\x00"):
+		err = errors.New("a line break cannot be part of it")
+	case w != "~" && !strings.HasPrefix(w, "~/") && !strings.HasPrefix(w, "/"):
+		err = errors.New("it begins neither with / nor with ~/")
+	}
+	if err != nil {
+		return "", &fault.Error{
+			Kind: fault.Invalid, Op: "push to", Target: fmt.Sprintf("%q", w), Err: err,
+			Hint: `name the workspace as the node knows it, for example workspace = "~/.bifrost/workspace"`,
+		}
+	}
+	return source, nil
+}
+
+// push is one attempt.
+func push(ctx context.Context, runner ssh.Runner, req Request, source string, notice func(string)) (Result, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	c := open(ctx, runner, req.Workspace, req.Client)
+	// While the node looks at the workspace, this side looks at the tree.
+	told := make(chan string, 1)
+	go func() { told <- describe(ctx, source, req.Client).encode() }()
+	tree, err := scanTree(ctx, source, req.Exclude, notice)
+	if err != nil {
+		cancel(err) // the node may not even be reached yet
+		<-told
+		c.close()
+		return Result{}, err
+	}
+	origin := <-told
+
+	node, err := c.hello()
+	if err != nil {
+		return Result{}, c.explain(ctx, req.Workspace, err)
+	}
+	if err := req.checkOwner(node, source); err != nil {
+		c.close()
+		return Result{}, err
+	}
+	known := cache(req.Cache)
+	if err := c.records(node, known); err != nil {
+		return Result{}, c.explain(ctx, req.Workspace, err)
+	}
+	if node.recordLost {
+		notice(node.workspace + ": the record of earlier pushes cannot be read; what they placed is not removed")
+	}
+	manifest := encodeManifest(tree)
+	p := makePlan(tree, node)
+	res := Result{
+		Workspace: node.workspace, Home: node.home, Files: len(tree), Deleted: len(p.remove),
+		Manifest: sum256(manifest), StepKeys: node.keys, entries: tree,
+	}
+	if p.empty() && node.manifestID == res.Manifest && node.pendingID == "" {
+		known.write(manifest)
+		if err := c.finish(ctx, req.Workspace, c.say("same", origin)); err != nil {
+			return Result{}, err
+		}
+		return res, nil
+	}
+	if err := req.confirmRemoval(ctx, p); err != nil {
+		c.close()
+		return Result{}, err
+	}
+	known.write(p.pending)
+	files := stageFiles(p.send)
+	script := applyScript(p, files, encodeWord(req.Client)+" "+encodeWord(source))
+	parcel := newParcel(source, files, text{"manifest", manifest}, text{"pending", p.pending}, text{"apply", script})
+	if err = c.say("tar", sum256([]byte(parcel.sums)), origin); err == nil {
+		err = parcel.write(c.in, req.Report)
+	}
+	if err == nil {
+		err = c.in.Flush()
+	}
+	var changed *changedError
+	if errors.As(err, &changed) || fault.KindOf(err) == fault.Invalid {
+		// The stream is cut off here, so the node drops what it has.
+		c.inPipe.Close()
+		c.close()
+		return Result{}, err
+	}
+	if err := c.finish(ctx, req.Workspace, err); err != nil {
+		return Result{}, err
+	}
+	known.write(manifest)
+	res.Sent, res.Bytes = len(files), parcel.total
+	return res, nil
+}
+
+// finish reads the node's last word. The error of sending counts only if the node has none: it is
+// the node that knows why it stopped reading.
+func (c *conversation) finish(ctx context.Context, workspace string, sent error) error {
+	if sent == nil || errors.Is(sent, errEnded) {
+		c.inPipe.Close()
+	}
+	word, rest, err := c.line()
+	if err == nil && word != "done" {
+		err = fmt.Errorf("the node says %q at the end of a push", word+" "+rest)
+	}
+	if err != nil {
+		if sent != nil && !errors.As(err, new(*refusal)) {
+			err = sent
+		}
+		return c.explain(ctx, workspace, err)
+	}
+	c.close() // recorded on the node: how the command ends no longer matters
+	return nil
+}
+
+// checkOwner refuses a workspace that another root is pushed to: each push would delete what the
+// other one placed.
+func (req Request) checkOwner(node *remoteState, source string) error {
+	if node.client == "" || node.client == req.Client && node.source == source {
+		return nil
+	}
+	theirs, _, _ := strings.Cut(node.client, " ")
+	mine, _, _ := strings.Cut(req.Client, " ")
+	if theirs == mine && node.source == source {
+		theirs += " (another installation of bifrost)"
+	}
+	return &fault.Error{
+		Kind: fault.Conflict, Op: "push to", Target: node.workspace,
+		Err: fmt.Errorf("it belongs to %s of %s, and this is %s of %s", node.source, theirs, source, mine),
+		Hint: fmt.Sprintf("give this one a workspace of its own: workspace = \"~/.bifrost/workspaces/%s\"; to take this one over: rm %s on the node",
+			filepath.Base(source), ssh.Quote(node.workspace+"/.bifrost/owner")),
+	}
+}
+
+// confirmRemoval asks before a push that removes so much that a mistake is likely: a wrong folder,
+// a half checkout.
+func (req Request) confirmRemoval(ctx context.Context, p *plan) error {
+	n, of := len(p.remove), len(p.placed)
+	if n <= 20 || n*2 <= of {
+		return nil
+	}
+	no := &fault.Error{
+		Kind: fault.Denied, Op: "push", Target: req.Source,
+		Err:  fmt.Errorf("it would delete %d of the %d files that earlier pushes placed in %s", n, of, req.Workspace),
+		Hint: "check that this is the right folder, then allow it with --yes",
+	}
+	if req.Confirm == nil {
+		return no
+	}
+	ok, err := req.Confirm(ctx, fmt.Sprintf("Pushing %s deletes %d of the %d files that earlier pushes placed in %s. Go on?", req.Source, n, of, req.Workspace))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		no.Err = fmt.Errorf("%w: refused at the prompt", no.Err)
+		return no
+	}
+	return nil
 }

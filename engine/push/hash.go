@@ -1,0 +1,115 @@
+package push
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// isNotDir reports that a folder on the way to a file is no folder (any more).
+func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
+
+// hashFiles fills in size and sum of the files among the entries. What is recorded is what was
+// read: a file that changes meanwhile has either the content of one moment, or one that the sending
+// will not find again.
+func hashFiles(ctx context.Context, source string, entries []entry) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), 8) {
+		wg.Go(func() {
+			buf := make([]byte, 128<<10)
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(entries) {
+					return
+				}
+				if entries[i].typ != file {
+					continue
+				}
+				if err := hashFile(ctx, source, &entries[i], buf); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func hashFile(ctx context.Context, source string, e *entry, buf []byte) error {
+	f, _, err := openFile(source, e.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := sha256.New()
+	e.size = 0
+	for {
+		n, err := f.Read(buf)
+		h.Write(buf[:n])
+		e.size += int64(n)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return unreadable(e.path, err)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	e.sum = hex.EncodeToString(h.Sum(nil))
+	return nil
+}
+
+// openFile opens a file of the tree that is a regular one, not through a link.
+func openFile(source, p string) (*os.File, fs.FileInfo, error) {
+	name := filepath.Join(source, filepath.FromSlash(p))
+	before, err := os.Lstat(name)
+	if err != nil {
+		return nil, nil, changedOr(p, err)
+	}
+	if !before.Mode().IsRegular() {
+		return nil, nil, &changedError{p}
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, nil, changedOr(p, err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, nil, unreadable(p, err)
+	}
+	if !os.SameFile(before, info) {
+		f.Close()
+		return nil, nil, &changedError{p}
+	}
+	return f, info, nil
+}
+
+// A changedError says that a file is not what it was when the push began.
+type changedError struct{ path string }
+
+func (e *changedError) Error() string {
+	return fmt.Sprintf("%s changed while it was being pushed", e.path)
+}
+
+func changedOr(p string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+		return &changedError{p}
+	}
+	return unreadable(p, err)
+}

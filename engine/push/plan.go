@@ -1,0 +1,106 @@
+package push
+
+import (
+	"path"
+	"slices"
+	"strings"
+)
+
+// A plan is what makes the workspace hold the tree, as far as the node has said what it holds.
+type plan struct {
+	send    []entry             // files whose content travels, links and empty folders that are made
+	chmod   []entry             // files that only have another mode
+	remove  []string            // placed by an earlier push, not in the tree; sorted
+	rmdirs  []string            // folders that may have become empty, deepest first
+	mkdirs  []string            // folders that what is sent needs, parents first
+	placed  map[string]bool     // every path that an earlier push has or may have placed
+	pending []byte              // the manifest of what may be placed once applying has begun
+	folders map[string][]string // path to be placed that was a folder: what of it is removed
+}
+
+// empty reports that the workspace holds the tree already.
+func (p *plan) empty() bool { return len(p.send)+len(p.chmod)+len(p.remove) == 0 }
+
+// makePlan compares the tree with what the node said.
+func makePlan(tree []entry, node *remoteState) *plan {
+	p := &plan{placed: map[string]bool{}, folders: map[string][]string{}}
+	recorded := map[string]entry{}
+	for _, e := range node.entries {
+		recorded[e.path] = e
+		p.placed[e.path] = true
+	}
+	for _, e := range node.pending {
+		p.placed[e.path] = true
+	}
+	inTree := map[string]bool{}
+	needed := map[string]bool{}
+	for _, e := range tree {
+		inTree[e.path] = true
+		parents(e.path, needed)
+		if e.typ == folder {
+			needed[e.path] = true
+		}
+		old, known := recorded[e.path]
+		switch {
+		case !known || !old.same(e) || node.bad[e.path]:
+			p.send = append(p.send, e)
+		case e.typ == file && (old.mode != e.mode || node.modes[e.path]):
+			p.chmod = append(p.chmod, e)
+		}
+	}
+	above := map[string]bool{}
+	for q := range p.placed {
+		parents(q, above)
+		if !inTree[q] && !(needed[q] && recorded[q].typ == folder) {
+			p.remove = append(p.remove, q)
+		}
+	}
+	slices.Sort(p.remove)
+	for _, q := range p.remove {
+		above[q] = true // an empty folder that was placed
+	}
+	for q := range above {
+		if !needed[q] {
+			p.rmdirs = append(p.rmdirs, q)
+		}
+	}
+	slices.SortFunc(p.rmdirs, func(a, b string) int { return strings.Compare(b, a) })
+
+	make := map[string]bool{}
+	for _, e := range p.send {
+		parents(e.path, make)
+		if e.typ == folder {
+			make[e.path] = true
+		} else if above[e.path] {
+			for _, q := range p.remove {
+				if strings.HasPrefix(q, e.path+"/") {
+					p.folders[e.path] = append(p.folders[e.path], q)
+				}
+			}
+		}
+	}
+	for q := range make {
+		p.mkdirs = append(p.mkdirs, q)
+	}
+	slices.Sort(p.mkdirs)
+
+	pending := slices.Clone(tree)
+	for _, e := range node.pending {
+		if !inTree[e.path] {
+			pending = append(pending, e)
+		}
+	}
+	p.pending = encodeManifest(pending)
+	return p
+}
+
+// parents adds the folders above p to set.
+func parents(p string, set map[string]bool) {
+	for {
+		p = path.Dir(p)
+		if p == "." || set[p] {
+			return
+		}
+		set[p] = true
+	}
+}
