@@ -77,7 +77,7 @@ func download(ctx context.Context, runner ssh.Runner, req Request, again retry) 
 func (d *fetch) rounds(ctx context.Context, again retry) error {
 	b := newBackoff(again)
 	for {
-		steps := d.steps
+		steps, bytes := d.steps, d.result.Bytes
 		err := d.round(ctx, b)
 		d.progress.end()
 		switch {
@@ -92,7 +92,7 @@ func (d *fetch) rounds(ctx context.Context, again retry) error {
 			return err
 		}
 		d.afterLoss = true
-		if d.steps != steps {
+		if d.steps != steps || d.result.Bytes != bytes {
 			b.progress()
 		}
 		if b.lose() {
@@ -117,7 +117,7 @@ func (d *fetch) round(ctx context.Context, b *backoff) error {
 	c := converse(ctx, d.runner, downloadScript(d.remote))
 	err := d.exchange(ctx, c, b)
 	var broken *streamError
-	stop := err != nil && !errors.As(err, &broken)
+	stop := err != nil && (!errors.As(err, &broken) || errors.Is(err, errProtocol))
 	runErr := c.end(stop)
 	switch {
 	case ctx.Err() != nil:

@@ -96,4 +96,3 @@ func (d *fetch) replaceLink(name, target string) error {
 	}
 	return nil
 }
-

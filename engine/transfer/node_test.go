@@ -205,8 +205,9 @@ func (b *breaker) Run(ctx context.Context, cmd ssh.Command) error {
 	w := &cutWriter{w: cmd.Stdout, left: left, sent: &b.sent, cancel: cancel}
 	cmd.Stdout = w
 	stdin, in := io.Pipe()
+	source := cmd.Stdin
 	go func() {
-		_, err := io.Copy(in, cmd.Stdin)
+		_, err := io.Copy(in, source)
 		in.CloseWithError(err)
 	}()
 	context.AfterFunc(ctx2, func() { stdin.CloseWithError(errCut) })
@@ -246,5 +247,46 @@ func (e *events) texts(kind report.Kind) string {
 }
 
 func quickRetry() retry {
-	return retry{first: time.Millisecond, max: 5 * time.Millisecond, patience: 500 * time.Millisecond}
+	return retry{first: time.Millisecond, max: 5 * time.Millisecond, patience: 100 * time.Millisecond}
+}
+
+func patientRetry() retry {
+	return retry{first: time.Millisecond, max: 5 * time.Millisecond, patience: time.Minute}
+}
+
+// A runnerFunc stands for a node that does whatever the function does.
+type runnerFunc func(cmd *ssh.Command) error
+
+func (f runnerFunc) Run(_ context.Context, cmd ssh.Command) error { return f(&cmd) }
+
+// A listenRunner calls change in each command as soon as the node has listed what there is, before
+// any content travels.
+type listenRunner struct {
+	ssh.Runner
+	change func(run int)
+	runs   int
+}
+
+func (l *listenRunner) Run(ctx context.Context, cmd ssh.Command) error {
+	l.runs++
+	run := l.runs
+	cmd.Stdout = &listener{w: cmd.Stdout, fn: func() { l.change(run) }}
+	return l.Runner.Run(ctx, cmd)
+}
+
+type listener struct {
+	w    io.Writer
+	seen []byte
+	fn   func()
+}
+
+func (l *listener) Write(p []byte) (int, error) {
+	if l.fn != nil {
+		l.seen = append(l.seen, p...)
+		if bytes.Contains(l.seen, []byte("end 0\x00")) {
+			l.fn()
+			l.fn = nil
+		}
+	}
+	return l.w.Write(p)
 }
