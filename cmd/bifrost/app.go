@@ -93,14 +93,22 @@ func (a *app) command(args []string) int {
 	root.SetErr(a.err)
 	err := root.ExecuteContext(context.Background())
 	err = errors.Join(err, a.close())
-	var silent exitError
 	if errors.Is(err, syscall.EPIPE) && find(err, fault.Unreleased) == nil {
 		return exitPipe // who closed the pipe has seen enough
 	}
-	if err != nil && (!errors.As(err, &silent) || find(err, fault.Unreleased) != nil) {
-		a.screen.Line(errorText(err))
-	}
+	a.say(err)
 	return exitCode(err)
+}
+
+// say tells the user of an error and returns it as one that was told.
+func (a *app) say(err error) error {
+	if err == nil {
+		return nil
+	}
+	if text := errorText(err); text != "" {
+		a.screen.Line(text)
+	}
+	return saidError{err}
 }
 
 // engine opens the engine when the first command asks for it, and begins to settle what earlier
@@ -175,6 +183,11 @@ func (a *app) close() error {
 func errorText(err error) string {
 	var lines []string
 	for _, part := range parts(err) {
+		var silent exitError
+		var said saidError
+		if errors.As(part, &silent) || errors.As(part, &said) {
+			continue
+		}
 		var rendered interface{ Render(io.Writer) error }
 		if errors.As(part, &rendered) {
 			var b strings.Builder
@@ -186,10 +199,6 @@ func errorText(err error) string {
 		var usage *usageError
 		if errors.As(part, &usage) {
 			hint = usage.hint
-		}
-		var silent exitError
-		if errors.As(part, &silent) {
-			continue
 		}
 		lines = append(lines, "bifrost: "+strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  "))
 		if hint != "" {

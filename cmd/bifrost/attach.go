@@ -52,8 +52,9 @@ func (a *app) attach(ctx context.Context, id string, raw bool) error {
 		a.screen.Note("stopped watching; the job runs on: bifrost attach " + job.ID)
 		return quietInterrupt(ctx, err)
 	}
+	err = a.say(resultError(result, err))
 	if result.JobID != "" {
-		a.screen.Line(endBlock(result))
+		a.screen.Line("\n" + endBlock(result))
 	}
-	return resultError(result, err)
+	return err
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/kevinburke/ssh_config"
@@ -104,7 +105,7 @@ func (a *app) checkState(context.Context) []finding {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTDIR) {
 			return []finding{{verdictFail, what, err.Error(), "make it readable, or set XDG_STATE_HOME"}}
 		}
 		at = filepath.Dir(at) // made at first use, if this one can be written to
@@ -206,8 +207,8 @@ func (a *app) checkConfig(context.Context) []finding {
 	if err == nil {
 		_, err = ssh_config.Decode(bytes.NewReader(data))
 	}
-	if err != nil {
-		return []finding{{verdictFail, what, fmt.Sprintf("%s: %v", file, reason(err)), "ssh -G localhost says more"}}
+	if err != nil { // a connection leaves out what it does not understand, and says so
+		return []finding{{verdictWarn, what, fmt.Sprintf("%s: parts of it are ignored: %v", file, reason(err)), "name the host, user and key in full where they matter: ssh = \"user@host:port\", -i KEY"}}
 	}
 	return []finding{{verdictOK, what, file, ""}}
 }

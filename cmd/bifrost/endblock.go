@@ -16,7 +16,7 @@ func endBlock(r engine.Result) string {
 	row("status", endStatus(r))
 	row("time", endTime(r))
 	row("results", endResults(r))
-	row("machine", orNone(r.Machine))
+	row("machine", endMachine(r))
 	row("log", orNone(r.LogPath))
 	for i, command := range nextCommands(r) {
 		row([]string{"next", ""}[i], command)
@@ -26,23 +26,20 @@ func endBlock(r engine.Result) string {
 
 func endStatus(r engine.Result) string {
 	text := r.Status
-	switch {
-	case r.Status == "failed" && r.Signal != "":
-		text = fmt.Sprintf("failed, killed by signal %s, exit code %d", r.Signal, r.ExitCode)
-	case r.Status == "failed" && r.ExitCode == 0:
-		text = "failed before the job ran"
-	case r.Status == "failed":
-		text = fmt.Sprintf("failed, exit code %d", r.ExitCode)
-	case r.Status == "succeeded":
+	switch r.Status {
+	case "failed", "":
+		text = endFailure(r)
+	case "succeeded":
 		text = "succeeded, exit code 0"
-	case r.Status == "timeout":
+	case "timeout":
 		text = "timeout: the job was ended at its time limit"
-	case r.Status == "lost":
+	case "lost":
 		text = "lost: how the job ended is unknown"
-	case r.Status == "detached":
+	case "detached":
 		text = "detached: the job runs on"
-	case text == "":
-		text = "failed before the job ran"
+	}
+	if r.Reason != "" && r.Status != "detached" {
+		text += " (" + r.Reason + ")"
 	}
 	if r.JobID == "" {
 		return text
@@ -50,8 +47,29 @@ func endStatus(r engine.Result) string {
 	return r.JobID + " " + text
 }
 
+func endFailure(r engine.Result) string {
+	switch {
+	case r.Signal != "":
+		return fmt.Sprintf("failed, killed by signal %s, exit code %d", r.Signal, r.ExitCode)
+	case r.ExitCode != 0:
+		return fmt.Sprintf("failed, exit code %d", r.ExitCode)
+	}
+	return "failed before the job ran"
+}
+
 func endTime(r engine.Result) string {
 	return screen.Duration(r.Duration) + ", " + screen.Money(r.Cost)
+}
+
+func endMachine(r engine.Result) string {
+	text := orNone(r.Machine)
+	if r.NodeID != "" && !machineGone(r) {
+		text = r.NodeID + " " + text
+	}
+	if r.Costs {
+		text += ", " + screen.Money(r.Price) + " per hour"
+	}
+	return text
 }
 
 func endResults(r engine.Result) string {
@@ -89,14 +107,14 @@ func nextCommands(r engine.Result) []string {
 	case "lost":
 		add("attach")
 	case "failed", "timeout":
-		if r.Duration > 0 || r.ExitCode != 0 {
+		if r.Status == "timeout" || r.ExitCode != 0 {
 			add("logs --tail 50")
 		}
 	}
-	if incomplete(r) && machineStays(r) {
+	if incomplete(r) && !machineGone(r) {
 		add("sync")
 	}
-	if machineStays(r) && machineCosts(r) {
+	if !machineGone(r) && !strings.HasPrefix(r.NodeID, "ssh:") {
 		add("terminate")
 	}
 	return next[:min(len(next), 2)]
@@ -111,13 +129,10 @@ func incomplete(r engine.Result) bool {
 	return false
 }
 
-// machineStays tells whether the run's machine can still be reached, as far as is known.
-func machineStays(r engine.Result) bool {
-	return r.NodeID != "" && !strings.HasPrefix(r.Machine, "terminated and confirmed")
+// machineGone tells whether the run's machine is known not to exist.
+func machineGone(r engine.Result) bool {
+	return r.NodeID == "" || strings.HasPrefix(r.Machine, "terminated and confirmed")
 }
-
-// machineCosts tells whether somebody has to end the machine one day: those under ssh are not ours.
-func machineCosts(r engine.Result) bool { return !strings.HasPrefix(r.NodeID, "ssh:") }
 
 func orNone(s string) string {
 	if s == "" {

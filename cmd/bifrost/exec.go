@@ -86,7 +86,7 @@ func (a *app) exec(ctx context.Context, file string, args []string, f execFlags)
 	}
 	runs := &runs{stopper: stop, fresh: f.fresh}
 	outcome, err := a.runScript(ctx, file, args, runs, f.raw)
-	err = runs.verdict(ctx, outcome, err)
+	err = a.say(runs.verdict(ctx, outcome, err))
 	runs.report(a)
 	if f.asJSON {
 		if jsonErr := a.printVerdict(runs, outcome, err); jsonErr != nil {

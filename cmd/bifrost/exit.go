@@ -61,6 +61,11 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
+// A saidError is one that the user was told of.
+type saidError struct{ error }
+
+func (e saidError) Unwrap() error { return e.error }
+
 // The causes by which a user ends what runs here.
 var (
 	errInterrupted = errors.New("interrupted")

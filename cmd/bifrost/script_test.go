@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes this test binary bifrost itself: the scripts run the real main, and so do the
+// guardians and the local nodes that it starts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"bifrost": main})
+}
+
+// TestScripts runs testdata/script. Those that need a local node begin with [unix].
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			home := filepath.Join(env.WorkDir, "home")
+			env.Setenv("HOME", home)
+			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
+			env.Setenv("SSH_AUTH_SOCK", "")
+			env.Setenv("CI", "")
+			env.Setenv("NO_COLOR", "")
+			env.Setenv("TERM", "dumb")
+			env.Defer(func() { endMachines(t, env) })
+			return errors.Join(
+				os.Mkdir(home, 0o700),
+				os.WriteFile(filepath.Join(env.WorkDir, "latin1.star"), []byte("print('caf\xe9')\n"), 0o600),
+			)
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":      exits,
+			"eventually": eventually,
+		},
+	})
+}
+
+// endMachines leaves nothing running behind a script, whatever failed in it.
+func endMachines(t *testing.T, env *testscript.Env) {
+	if _, err := os.Stat(filepath.Join(env.WorkDir, "state", "bifrost", "journal.db")); err != nil {
+		return
+	}
+	bifrost, err := exec.LookPath("bifrost")
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	cmd := exec.Command(bifrost, "terminate", "--all", "--yes")
+	cmd.Env, cmd.Dir = env.Vars, env.WorkDir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Logf("terminate --all: %v\n%s", err, out)
+	}
+}
+
+// exits runs a command that must exit with a code: exits 2 bifrost wait
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARG...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	if err != nil {
+		ts.Fatalf("%s is no exit code", args[0])
+	}
+	got := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%s: %v", args[1], err)
+	}
+	if got != want {
+		ts.Fatalf("%q: got exit code %d want %d", args[1:], got, want)
+	}
+}
+
+// eventually repeats a command until it succeeds: eventually sh -c 'test -f x'
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: eventually COMMAND [ARG...]")
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := ts.Exec(args[0], args[1:]...)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%q: still %v", args, err)
+		}
+		time.Sleep(50 * time.Millisecond) // between two looks; the deadline decides
+	}
+}
