@@ -89,7 +89,7 @@ func (e *placed) Unwrap() error { return e.err }
 // diagnose makes the error for people of what the interpreter returned.
 func (r *Run) diagnose(err error) *Error {
 	e := &Error{Kind: "error", Frames: framesOf(err), cause: err}
-	e.Message = r.Redactor.Redact(message(err))
+	e.Message = r.Redactor.Redact(Message(err))
 	if r.host.Describe != nil {
 		kind, hint := r.host.Describe(err)
 		if kind != "" {
@@ -122,8 +122,9 @@ func (r *Run) diagnose(err error) *Error {
 	return e
 }
 
-// message returns the text of err without the "cannot load x:" of every module on the way.
-func message(err error) string {
+// Message returns the text of an error of the interpreter without the "cannot load x:" of every module
+// on the way.
+func Message(err error) string {
 	for {
 		eval, ok := err.(*star.EvalError)
 		if !ok {

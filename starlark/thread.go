@@ -3,6 +3,7 @@ package starlark
 import (
 	"context"
 	"errors"
+	"strings"
 
 	star "go.starlark.net/starlark"
 )
@@ -174,4 +175,10 @@ type LimitError struct {
 
 func (e *LimitError) Error() string {
 	return "the script took more steps than it may, which is likely an endless loop"
+}
+
+// IsCancellation reports whether the interpreter made err because its thread was cancelled: it says
+// where, and the reason is kept elsewhere.
+func IsCancellation(err *star.EvalError) bool {
+	return strings.HasPrefix(err.Msg, "Starlark computation cancelled:")
 }

@@ -98,3 +98,11 @@ func (d *Denied) Error() string {
 }
 
 func (d *Denied) Unwrap() error { return d.Reason }
+
+// Hint is what the user can do about it.
+func (d *Denied) Hint() string {
+	if d.Request.Capability == Run {
+		return "run it on the node: node.exec"
+	}
+	return ""
+}

@@ -1,0 +1,126 @@
+package builtins
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+
+	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/report"
+	"github.com/bifrost-run/bifrost/starlark"
+	"github.com/bifrost-run/bifrost/starlark/policy"
+)
+
+// A Call is one call of an entry: who called, and the arguments as their kinds made them.
+type Call struct {
+	lib    *Library
+	entry  *Entry
+	thread *starlark.Thread
+	recv   *object // of a method
+
+	values map[string]any        // by parameter; nil for None
+	raw    map[string]star.Value // as given, or the default
+	given  map[string]bool
+	args   star.Tuple   // further positional ones
+	kwargs []star.Tuple // further named ones
+
+	cleanup []func()
+}
+
+// arg returns the argument as the parameter's kind made it, or the zero value for None.
+func arg[T any](c *Call, name string) T {
+	v, known := c.values[name]
+	if !known {
+		panic(fmt.Sprintf("%s has no parameter %s", c.entry.Name, name))
+	}
+	t, _ := v.(T)
+	return t
+}
+
+func (c *Call) context() context.Context { return c.thread.Context() }
+
+// notice tells the user something that is not an error.
+func (c *Call) notice(format string, args ...any) {
+	c.lib.opts.Report.Emit(report.Event{Kind: report.Notice, Text: c.thread.Run().Redactor.Redact(fmt.Sprintf(format, args...))})
+}
+
+// bind makes the callable of an entry. The receiver is nil for builtins.
+func (l *Library) bind(e *Entry, recv *object) *star.Builtin {
+	return star.NewBuiltin(e.Name, func(t *star.Thread, _ *star.Builtin, args star.Tuple, kwargs []star.Tuple) (star.Value, error) {
+		thread := starlark.ThreadOf(t)
+		if thread == nil {
+			return nil, fmt.Errorf("%s: called on a thread that no host has made", e.Name)
+		}
+		return l.call(thread, e, recv, args, kwargs)
+	})
+}
+
+// call is what every call of every entry goes through.
+func (l *Library) call(t *starlark.Thread, e *Entry, recv *object, args star.Tuple, kwargs []star.Tuple) (v star.Value, err error) {
+	c := &Call{lib: l, entry: e, thread: t, recv: recv}
+	defer func() {
+		for _, f := range c.cleanup {
+			f()
+		}
+		if p := recover(); p != nil {
+			v, err = nil, &fault.Error{
+				Kind: fault.Internal, Op: e.Name, Err: &panicError{p, debug.Stack()},
+				Hint: "this is a defect of bifrost; please report it",
+			}
+		}
+	}()
+	if recv != nil {
+		if err := recv.scope.check(recv); err != nil {
+			return nil, err
+		}
+	}
+	if e.Effect && t.Loading() {
+		return nil, &ArgError{
+			Entry: e.Name, Message: "a module cannot act while it loads",
+			Hint: "call it in a function, and that function from the script",
+		}
+	}
+	if err := c.unpack(args, kwargs); err != nil {
+		return nil, err
+	}
+	if err := ended(t.Context()); err != nil {
+		return nil, err
+	}
+	if e.needs != nil {
+		for _, r := range e.needs(c) {
+			if err := t.Run().Gate.Ask(t.Context(), r); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if v, err = e.run(c); err != nil {
+		return nil, err
+	}
+	// A detached run returns without an error; what follows in the script must not happen all the same.
+	return v, ended(t.Context())
+}
+
+// ended is why the context has ended, or nil.
+func ended(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
+// ask returns a needs function that asks for one capability with one target.
+func ask(capability policy.Capability, target func(c *Call) string) func(c *Call) []policy.Request {
+	return func(c *Call) []policy.Request {
+		return []policy.Request{{Capability: capability, Target: target(c)}}
+	}
+}
+
+// A panicError is a panic of a builtin, with the Go stack for whoever looks for the defect.
+type panicError struct {
+	value any
+	Stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }

@@ -1,0 +1,45 @@
+package builtins
+
+import (
+	"strings"
+
+	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark"
+)
+
+func failEntry() *Entry {
+	return &Entry{
+		Name: "fail", Result: "None", Capabilities: pure,
+		Doc:    "Stops the script with a message. With one error of attempt it raises that error again, with its kind and exit code.",
+		Params: []Param{{Name: "sep", Kind: messageKind(), Default: star.String(" "), KeywordOnly: true, Doc: "between the parts of the message"}},
+		Args:   "args",
+		run: func(c *Call) (star.Value, error) {
+			if len(c.args) == 1 {
+				if o, ok := c.args[0].(*object); ok && o.typ.Name == "error" {
+					return nil, &raisedAgain{o.data.(error)}
+				}
+			}
+			return nil, &ScriptError{Kind: "fail", Message: join(c.args, arg[string](c, "sep"))}
+		},
+	}
+}
+
+// A raisedAgain error is one that attempt caught and fail raised: its frames are those of both.
+type raisedAgain struct{ err error }
+
+func (e *raisedAgain) Error() string { return starlark.Message(e.err) }
+func (e *raisedAgain) Unwrap() error { return e.err }
+
+// join makes text of values as print does.
+func join(values star.Tuple, sep string) string {
+	parts := make([]string, len(values))
+	for i, v := range values {
+		if s, ok := star.AsString(v); ok {
+			parts[i] = s
+		} else {
+			parts[i] = v.String()
+		}
+	}
+	return strings.Join(parts, sep)
+}

@@ -1,0 +1,75 @@
+package builtins
+
+import (
+	"context"
+	"io"
+
+	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/engine"
+	"github.com/bifrost-run/bifrost/engine/report"
+)
+
+// Options are what the builtins of one program share beside the engine. The zero value is ready to
+// use.
+type Options struct {
+	// JobOutput gets the bytes of the jobs that with_job runs without a body; nil discards them.
+	JobOutput io.Writer
+	// Fresh runs every bootstrap step, whatever was recorded (bifrost exec --fresh).
+	Fresh bool
+	// Getenv looks up a variable of this process; nil knows none. The .env file of the script's root is
+	// read after it.
+	Getenv func(name string) (string, bool)
+	// Confirm asks the user; nil means that nobody can be asked.
+	Confirm func(ctx context.Context, question string) (bool, error)
+	// Report gets the notices that the builtins have for the user; nil discards them.
+	Report report.Sink
+
+	// Started is told of every job that with_job has started, before its body is called.
+	Started func(h Handle)
+	// Ended is told how every with_job ended, after the teardown.
+	Ended func(r engine.Result, err error)
+	// Left is told of every job that job.start has started and left running. With finish, the guardian
+	// finishes it.
+	Left func(h Handle, finish bool)
+}
+
+// A Library is the table of builtins over one engine. It is safe for concurrent use.
+type Library struct {
+	engine Engine
+	opts   Options
+
+	builtins []*Entry
+	types    []*Type
+	byName   map[string]*Type
+}
+
+// New returns the library over an engine. With a nil engine it can be read but not called, which
+// is enough for checks of scripts and for the reference.
+func New(e Engine, opts Options) *Library {
+	l := &Library{engine: e, opts: opts, byName: map[string]*Type{}}
+	l.builtins = []*Entry{
+		gpuQueryEntry(), remoteJobEntry(), optionalEntry(), prependEntry(), stepEntry(),
+		withJobEntry(), acquireNodeEntry(), withNodeEntry(), attachJobEntry(),
+		attemptEntry(), failEntry(), checkEntry(), pollEntry(), exitEntry(), confirmEntry(),
+		secretEntry(), printEntry(), strEntry(), roundEntry(), sumEntry(),
+	}
+	l.types = []*Type{
+		gpuQueryType(), remoteJobType(), handleType(), nodeType(), serverType(), execResultType(),
+		resultType(), transferType(), gpuType(), offerType(), errorType(), optionalType(), prependType(), stepType(),
+	}
+	for _, t := range l.types {
+		l.byName[t.Name] = t
+	}
+	return l
+}
+
+// Predeclared returns the names that scripts see, for starlark.Host. The values are frozen.
+func (l *Library) Predeclared() star.StringDict {
+	names := star.StringDict{}
+	for _, e := range l.builtins {
+		names[e.Name] = l.bind(e, nil)
+	}
+	names.Freeze()
+	return names
+}

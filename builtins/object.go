@@ -1,0 +1,163 @@
+package builtins
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/starlark"
+)
+
+// An object is a value of one of the library's types. It is frozen from the start: what it stands
+// for may change, it does not.
+type object struct {
+	lib    *Library
+	typ    *Type
+	values star.StringDict  // the fields that it has the values of
+	data   any              // what its methods work on
+	thread *starlark.Thread // that made it; for fields that must ask a machine
+	scope  *scope           // nil: good for ever
+	shown  []string         // the fields that its text has; nil: all
+}
+
+// make returns a value of a type. Lists and dicts among the values must be frozen copies.
+func (l *Library) make(typeName string, values star.StringDict, data any) *object {
+	return &object{lib: l, typ: l.byName[typeName], values: values, data: data}
+}
+
+func (o *object) String() string {
+	if o.typ.show != nil {
+		return o.typ.show(o)
+	}
+	var parts []string
+	for _, f := range o.typ.Fields {
+		if v, ok := o.values[f.Name]; ok && (o.shown == nil || slices.Contains(o.shown, f.Name)) {
+			parts = append(parts, f.Name+" = "+v.String())
+		}
+	}
+	return o.typ.Name + "(" + strings.Join(parts, ", ") + ")"
+}
+
+func (o *object) Type() string          { return o.typ.Name }
+func (o *object) Freeze()               { o.values.Freeze() }
+func (o *object) Truth() star.Bool      { return true }
+func (o *object) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: %s", o.typ.Name) }
+
+// Attr implements star.HasAttrs.
+func (o *object) Attr(name string) (star.Value, error) {
+	for _, f := range o.typ.Fields {
+		if f.Name != name {
+			continue
+		}
+		if err := o.scope.check(o); err != nil {
+			return nil, err
+		}
+		if f.get != nil {
+			return f.get(o)
+		}
+		return o.values[name], nil
+	}
+	for _, m := range o.typ.Methods {
+		if m.Name == name {
+			return o.lib.bind(m, o), nil
+		}
+	}
+	return nil, nil // the interpreter says so, with a suggestion
+}
+
+// AttrNames implements star.HasAttrs.
+func (o *object) AttrNames() []string {
+	var names []string
+	for _, f := range o.typ.Fields {
+		names = append(names, f.Name)
+	}
+	for _, m := range o.typ.Methods {
+		names = append(names, m.Name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// A scope is how long the objects of a with_job or with_node may be used.
+type scope struct {
+	mu    sync.Mutex
+	where string // it ended; "" while it lasts
+}
+
+func (s *scope) end(where string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.where = where
+}
+
+// check refuses the use of an object whose scope has ended.
+func (s *scope) check(o *object) error {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.where == "" {
+		return nil
+	}
+	return &fault.Error{
+		Kind: fault.Scope, Op: o.typ.Name, Target: o.id(), Err: errors.New("it is over: its scope ended with " + s.where),
+		Hint: "return what you need from the function, or use the result of with_job",
+	}
+}
+
+// id names what the object stands for.
+func (o *object) id() string {
+	switch d := o.data.(type) {
+	case Handle:
+		return d.JobID()
+	case Node:
+		return d.ID()
+	}
+	return ""
+}
+
+// copyOf returns a frozen copy of a list, tuple or dict, so that the caller's own stays as it is.
+func copyOf(v star.Value) star.Value {
+	switch v := v.(type) {
+	case *star.List:
+		items := make([]star.Value, v.Len())
+		for i := range items {
+			items[i] = copyOf(v.Index(i))
+		}
+		list := star.NewList(items)
+		list.Freeze()
+		return list
+	case *star.Dict:
+		dict := star.NewDict(v.Len())
+		for _, kv := range v.Items() {
+			if err := dict.SetKey(kv[0], copyOf(kv[1])); err != nil {
+				return v // unreachable: the key was one before
+			}
+		}
+		dict.Freeze()
+		return dict
+	}
+	return v
+}
+
+// stringOrNone returns None for "".
+func stringOrNone(s string) star.Value {
+	if s == "" {
+		return star.None
+	}
+	return star.String(s)
+}
+
+func stringList(all []string) *star.List {
+	items := make([]star.Value, len(all))
+	for i, s := range all {
+		items[i] = star.String(s)
+	}
+	return star.NewList(items)
+}

@@ -1,0 +1,44 @@
+package builtins
+
+import (
+	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/gpu"
+)
+
+func offerType() *Type {
+	return &Type{
+		Name: "offer", Doc: "A machine that a provider would rent out now, as the functions `where` and `sort` of `gpu_query` get it.",
+		Fields: []Field{
+			{Name: "provider", Kind: "str", Doc: "who rents it out"},
+			{Name: "gpu_type", Kind: "str", Doc: `canonical name, "A100 80GB SXM"`},
+			{Name: "vram_gb", Kind: "float", Doc: "memory of each GPU"},
+			{Name: "gpu_count", Kind: "int", Doc: "GPUs on the machine"},
+			{Name: "price_per_gpu", Kind: "float", Doc: "USD per GPU and hour"},
+			{Name: "price_total", Kind: "float", Doc: "USD per hour for the machine"},
+			{Name: "cloud_type", Kind: "str", Doc: `"secure" or "community"`},
+			{Name: "spot", Kind: "bool", Doc: "whether the provider may take it back"},
+			{Name: "region", Kind: "str or None", Doc: "in the provider's words; None when unknown"},
+			{Name: "cuda", Kind: "str or None", Doc: "version that the driver has; None when unknown"},
+			{Name: "vcpu", Kind: "int or None", Doc: "CPU threads; None when unknown"},
+			{Name: "memory_gb", Kind: "float or None", Doc: "memory of the machine; None when unknown"},
+			{Name: "stock", Kind: "str or None", Doc: "how many there are, in the provider's words; None when unknown"},
+		},
+	}
+}
+
+func (l *Library) offer(o gpu.Offer) *object {
+	values := star.StringDict{
+		"provider": star.String(o.Provider), "gpu_type": star.String(o.GPUType), "vram_gb": star.Float(o.VRAMGB),
+		"gpu_count": star.MakeInt(o.GPUCount), "price_per_gpu": star.Float(o.PricePerGPU), "price_total": star.Float(o.PriceTotal),
+		"cloud_type": star.String(o.CloudType), "spot": star.Bool(o.Spot), "region": stringOrNone(o.Region), "cuda": stringOrNone(o.CUDA),
+		"vcpu": star.None, "memory_gb": star.None, "stock": stringOrNone(o.Stock),
+	}
+	if o.VCPU > 0 {
+		values["vcpu"] = star.MakeInt(o.VCPU)
+	}
+	if o.MemoryGB > 0 {
+		values["memory_gb"] = star.Float(o.MemoryGB)
+	}
+	return l.make("offer", values, nil)
+}

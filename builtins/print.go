@@ -1,0 +1,19 @@
+package builtins
+
+import star "go.starlark.net/starlark"
+
+func printEntry() *Entry {
+	return &Entry{
+		Name: "print", Result: "None", Capabilities: pure,
+		Doc: "Writes its arguments to standard output. The values of secrets are replaced by their names.",
+		Params: []Param{
+			{Name: "sep", Kind: messageKind(), Default: star.String(" "), KeywordOnly: true, Doc: "between two arguments"},
+			{Name: "end", Kind: messageKind(), Default: star.String("\n"), KeywordOnly: true, Doc: "after the last one"},
+		},
+		Args: "args",
+		run: func(c *Call) (star.Value, error) {
+			c.thread.Run().Print(join(c.args, arg[string](c, "sep")) + arg[string](c, "end"))
+			return star.None, nil
+		},
+	}
+}

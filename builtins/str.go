@@ -1,0 +1,23 @@
+package builtins
+
+import star "go.starlark.net/starlark"
+
+func strEntry() *Entry {
+	return &Entry{
+		Name: "str", Result: "str", Capabilities: pure,
+		Doc:    "Returns the text of a value. That of a secret is an error.",
+		Params: []Param{{Name: "x", Kind: anyKind(), Default: star.String(""), Doc: "the value"}},
+		run: func(c *Call) (star.Value, error) {
+			switch x := c.raw["x"].(type) {
+			case star.String:
+				return x, nil
+			case *Secret:
+				return nil, x.refuse("str")
+			case star.Bytes: // decoded, as Starlark's own does
+				return star.Call(c.thread.Star(), star.Universe["str"], star.Tuple{x}, nil)
+			default:
+				return star.String(x.String()), nil
+			}
+		},
+	}
+}
