@@ -39,13 +39,20 @@ func busyboxRoot(t testing.TB, dir string) string {
 		t.Fatalf("busybox in a root folder of its own (is it statically linked?): %v: %s", err, out)
 	}
 	writeFile(t, filepath.Join(root, "etc", "passwd"), "root:x:0:0:root:/root:/bin/sh\n")
-	// sshd looks up the login shell and the home before it changes its root folder, so it gets an
-	// /etc of its own. (One file mounted over /etc/passwd would be lost when another test adds a user.)
+	writeFile(t, filepath.Join(root, "etc", "group"), "root:x:0:\n")
+	return root
+}
+
+// etcFolder makes an /etc for a server in which root has another home and login shell. (One file
+// mounted over /etc/passwd would be lost when another test adds a user.)
+func etcFolder(t testing.TB, dir, home, shell string) {
+	t.Helper()
 	etc := filepath.Join(dir, "etc")
 	if err := os.Mkdir(etc, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"passwd", "group", "shadow", "nsswitch.conf", "ld.so.cache", "hosts", "localtime"} {
+	names := []string{"passwd", "group", "shadow", "nsswitch.conf", "ld.so.cache", "hosts", "localtime", "environment", "bash.bashrc", "profile"}
+	for _, name := range names {
 		data, err := os.ReadFile(filepath.Join("/etc", name))
 		if err != nil {
 			continue // what the system lacks, sshd does without
@@ -54,15 +61,13 @@ func busyboxRoot(t testing.TB, dir string) string {
 			lines := strings.Split(string(data), "\n")
 			for i, l := range lines {
 				if strings.HasPrefix(l, "root:") {
-					lines[i] = "root:x:0:0:root:/root:/bin/sh"
+					lines[i] = "root:x:0:0:root:" + home + ":" + shell
 				}
 			}
 			data = []byte(strings.Join(lines, "\n"))
 		}
 		writeFile(t, filepath.Join(etc, name), string(data))
 	}
-	writeFile(t, filepath.Join(root, "etc", "group"), "root:x:0:\n")
-	return root
 }
 
 func copyFile(t testing.TB, from, to string) {
@@ -85,15 +90,18 @@ func copyFile(t testing.TB, from, to string) {
 	}
 }
 
-// mountArgv is a command that gives the folder root a /proc and a /dev and runs what follows it. The
-// mounts live in a namespace of the server's own and vanish with its processes.
-func mountArgv(root string) []string {
+// mountArgv is a command that mounts what the server in dir needs and runs what follows it: the
+// server's own /etc, and /proc and /dev in the root folder if there is one. The mounts live in a
+// namespace of the server's own and vanish with its processes.
+func mountArgv(dir, root string) []string {
 	return []string{"/bin/sh", "-ec", `mount --make-rprivate /
-mount -t proc proc "$1/proc"
-mount --rbind /dev "$1/dev"
-mount --bind "$1/../etc" /etc
-shift
-exec "$@"`, "sh", root}
+if [ "$2" ]; then
+mount -t proc proc "$2/proc"
+mount --rbind /dev "$2/dev"
+fi
+mount --bind "$1/etc" /etc
+shift 2
+exec "$@"`, "sh", dir, root}
 }
 
 func ownMounts() *syscall.SysProcAttr {

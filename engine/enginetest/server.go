@@ -152,7 +152,7 @@ func OpenSSH(t testing.TB, o Options) *Server {
 		if len(o.Without) > 0 {
 			env += " PATH=" + pathWithout(t, s.Dir, o.Without)
 		}
-		if o.User == Root {
+		if o.User == Current && os.Geteuid() != 0 {
 			env += fmt.Sprintf(" \"HOME=%s\"", a.home)
 		}
 	}
@@ -170,13 +170,12 @@ func OpenSSH(t testing.TB, o Options) *Server {
 	writeFile(t, config, conf.String())
 	start(t, s, id, func(port int) *exec.Cmd {
 		argv := []string{sshd, "-D", "-e", "-f", config, "-p", strconv.Itoa(port)}
-		if o.Busybox {
-			argv = append(mountArgv(a.root), argv...)
+		if !a.mounts {
+			return exec.Command(argv[0], argv[1:]...)
 		}
+		argv = append(mountArgv(s.Dir, a.root), argv...)
 		cmd := exec.Command(argv[0], argv[1:]...)
-		if o.Busybox {
-			cmd.SysProcAttr = ownMounts()
-		}
+		cmd.SysProcAttr = ownMounts()
 		return cmd
 	})
 	return s
@@ -235,7 +234,8 @@ func writeKeyDropbear(t testing.TB, s *Server) {
 // A place is where the sessions of a server live.
 type place struct {
 	account
-	root string // folder that is their /, "" where it is the machine's
+	root   string // folder that is their /, "" where it is the machine's
+	mounts bool   // the server runs in a mount namespace, with an /etc of its own
 }
 
 func newServer(t testing.TB, o Options) (*Server, place, string) {
@@ -258,7 +258,8 @@ func newServer(t testing.TB, o Options) (*Server, place, string) {
 	switch {
 	case o.Busybox:
 		a.root = busyboxRoot(t, dir)
-		a.name, a.home = "root", filepath.Join(a.root, "root")
+		a.name, a.home, a.mounts = "root", filepath.Join(a.root, "root"), true
+		etcFolder(t, dir, "/root", "/bin/sh")
 	case o.User == Current, o.User == Root:
 		u, err := user.Current()
 		if err != nil {
@@ -267,6 +268,10 @@ func newServer(t testing.TB, o Options) (*Server, place, string) {
 		a.name, a.home = u.Username, filepath.Join(dir, "home")
 		if err := os.Mkdir(a.home, 0o755); err != nil {
 			t.Fatal(err)
+		}
+		if os.Geteuid() == 0 {
+			a.mounts = true
+			etcFolder(t, dir, a.home, "/bin/bash")
 		}
 	default:
 		a.account = newAccount(t, o.User, dir)

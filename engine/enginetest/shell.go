@@ -5,6 +5,7 @@ package enginetest
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -37,9 +38,28 @@ func (s *Shell) Run(ctx context.Context, cmd ssh.Command) error {
 		path = os.Getenv("PATH")
 	}
 	c.Env = []string{"HOME=" + s.Home, "PATH=" + path, "USER=" + os.Getenv("USER"), "LANG=C.UTF-8"}
-	c.Stdin, c.Stdout, c.Stderr = cmd.Stdin, cmd.Stdout, cmd.Stderr
+	c.Stdout, c.Stderr = cmd.Stdout, cmd.Stderr
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
-	err := c.Run()
+	var stdin io.WriteCloser
+	if cmd.Stdin != nil {
+		var err error
+		if stdin, err = c.StdinPipe(); err != nil {
+			return err
+		}
+	}
+	err := c.Start()
+	if err == nil {
+		if stdin != nil {
+			// As with a session: it ends the command's stdin when the client goes, and a reader
+			// here that blocks does not hold it up.
+			defer context.AfterFunc(ctx, func() { stdin.Close() })()
+			go func() {
+				io.Copy(stdin, cmd.Stdin)
+				stdin.Close()
+			}()
+		}
+		err = c.Wait()
+	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

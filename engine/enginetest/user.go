@@ -23,8 +23,8 @@ type User string
 // names of the form bifrost-test-<process id>-<n>; their home is named "home of <name>". What a
 // test process that was killed left behind is removed by the next one.
 const (
-	Current User = ""       // whoever runs the tests
-	Root    User = "root"   // with a home of the test's own, not /root
+	Current User = ""       // whoever runs the tests, with $HOME in a folder of the test's own
+	Root    User = "root"   // root, with its home there; login shell bash
 	Plain   User = "plain"  // login shell bash, nothing special but the space in the home
 	Fish    User = "fish"   // login shell fish
 	Csh     User = "csh"    // login shell tcsh
