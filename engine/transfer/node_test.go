@@ -290,3 +290,15 @@ func (l *listener) Write(p []byte) (int, error) {
 	}
 	return l.w.Write(p)
 }
+
+// A shortStdin is a node that gets half of what is sent to it and then the end.
+type shortStdin struct{ ssh.Runner }
+
+func (s *shortStdin) Run(ctx context.Context, cmd ssh.Command) error {
+	b, err := io.ReadAll(cmd.Stdin)
+	if err != nil {
+		return err
+	}
+	cmd.Stdin = bytes.NewReader(b[:len(b)/2])
+	return s.Runner.Run(ctx, cmd)
+}
