@@ -75,7 +75,9 @@ func Cancel(ctx context.Context, node ssh.Runner, id, reason string) (Status, er
 	return status, nil
 }
 
-// askScript runs run.sh, unless its folder does not exist or is only just being made.
+// askScript is the end of a script that asks run.sh, with b_dir set to Dir(id) and the question in
+// the positional parameters. Where the folder does not exist, or is only just being made, it
+// prints such a status itself. It replaces the shell that runs it.
 const askScript = `if [ -f "$b_dir/run.sh" ]; then
 	exec sh "$b_dir/run.sh" "$@"
 fi
