@@ -17,19 +17,13 @@ func failEntry() *Entry {
 		run: func(c *Call) (star.Value, error) {
 			if len(c.args) == 1 {
 				if o, ok := c.args[0].(*object); ok && o.typ.Name == "error" {
-					return nil, &raisedAgain{o.data.(error)}
+					return nil, &starlark.Reraised{Err: o.data.(error)}
 				}
 			}
 			return nil, &ScriptError{Kind: "fail", Message: join(c.args, arg[string](c, "sep"))}
 		},
 	}
 }
-
-// A raisedAgain error is one that attempt caught and fail raised: its frames are those of both.
-type raisedAgain struct{ err error }
-
-func (e *raisedAgain) Error() string { return starlark.Message(e.err) }
-func (e *raisedAgain) Unwrap() error { return e.err }
 
 // join makes text of values as print does.
 func join(values star.Tuple, sep string) string {

@@ -51,18 +51,18 @@ func (c *Call) unpack(args star.Tuple, kwargs []star.Tuple) error {
 			c.raw[name], c.given[name] = kv[1], true
 		}
 	}
-	var missing []string
+	var missing, docs []string
 	for _, p := range e.Params {
 		switch {
 		case c.given[p.Name]:
 		case p.Default == nil:
-			missing = append(missing, p.Name)
+			missing, docs = append(missing, p.Name), append(docs, p.Name+": "+p.Doc)
 		default:
 			c.raw[p.Name] = p.Default
 		}
 	}
 	if len(missing) > 0 {
-		return c.wrong(fmt.Sprintf("missing %s", strings.Join(missing, " and ")), e.Signature(""))
+		return c.wrong(fmt.Sprintf("missing %s", strings.Join(missing, " and ")), strings.Join(docs, "\n"))
 	}
 	for _, p := range e.Params {
 		v, err := p.Kind.take(c, c.raw[p.Name])

@@ -15,7 +15,14 @@ type Frame struct {
 	File      string // as people see it
 	Line, Col int    // from 1, the column in characters
 	Function  string // "" for the top level of a file
+	Again     bool   // the error was caught further in and raised again here
 }
+
+// A Reraised error is one that was caught and is raised again: its place is where it happened first.
+type Reraised struct{ Err error }
+
+func (e *Reraised) Error() string { return Message(e.Err) }
+func (e *Reraised) Unwrap() error { return e.Err }
 
 // An Error is what stopped a script, with its place. The Go error that a builtin returned is in its
 // chain. The text of all fields is free of secrets.
@@ -66,7 +73,10 @@ func writeFrames(b *strings.Builder, frames []Frame) {
 			continue
 		}
 		verb := "called from "
-		if frames[i].Function == "" {
+		switch {
+		case f.Again:
+			verb = "raised again at "
+		case frames[i].Function == "":
 			verb = "loaded from "
 		}
 		b.WriteString("  " + verb + at(f.File, f.Line))
@@ -141,7 +151,16 @@ func Message(err error) string {
 // framesOf joins the stacks of all evaluation errors in err's chain, innermost frame first.
 func framesOf(err error) []Frame {
 	var stack star.CallStack // outermost first
+	var again []Frame        // outermost first
 	walk(err, func(err error) {
+		if _, ok := err.(*Reraised); ok {
+			if frames := framesIn(stack); len(frames) > 0 {
+				frames[0].Again = true
+				again = append(again, frames[0])
+			}
+			stack = nil
+			return
+		}
 		eval, ok := err.(*star.EvalError)
 		if !ok {
 			return
@@ -161,6 +180,14 @@ func framesOf(err error) []Frame {
 			frames = append(frames, p.frame)
 		}
 	})
+	frames = append(frames, framesIn(stack)...)
+	slices.Reverse(again)
+	return append(frames, again...)
+}
+
+// framesIn are the places of a stack in scripts, innermost first.
+func framesIn(stack star.CallStack) []Frame {
+	var frames []Frame
 	for _, f := range slices.Backward(stack) {
 		if f.Pos.Line == 0 { // a builtin
 			continue

@@ -69,11 +69,40 @@ func startOfName(text []rune, col int) int {
 		return col
 	}
 	i := col - 1
-	for i > 0 && (text[i-1] == '_' || text[i-1] == '.' || unicode.IsLetter(text[i-1]) || unicode.IsDigit(text[i-1])) {
+	for i > 0 && (text[i-1] == '.' || isNameRune(text[i-1])) {
 		i--
 	}
 	return i + 1
 }
+
+// startOfToken moves a column from behind a token, where the parser stands when it refuses one, to the
+// token's start.
+func startOfToken(message string, text []rune, col int) int {
+	token, found := strings.CutPrefix(message, "got ")
+	token, wanted, _ := strings.Cut(token, ", want ")
+	if !found || wanted == "primary expression" || col < 2 || col > len(text)+1 {
+		return col
+	}
+	if strings.HasPrefix(token, "'") { // punctuation, as it is written
+		return max(1, col-(len(token)-2))
+	}
+	i := col - 2 // the token's last character
+	switch last := text[i]; {
+	case last == '"' || last == '\'':
+		for j := i - 1; j >= 0; j-- {
+			if text[j] == last && (j == 0 || text[j-1] != '\\') {
+				return j + 1
+			}
+		}
+	case isNameRune(last):
+		for i > 0 && isNameRune(text[i-1]) {
+			i--
+		}
+	}
+	return i + 1
+}
+
+func isNameRune(r rune) bool { return r == '_' || unicode.IsLetter(r) || unicode.IsDigit(r) }
 
 func clip(line string) string {
 	if text := []rune(line); len(text) > maxExcerpt {

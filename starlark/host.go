@@ -171,6 +171,8 @@ func onlyExit(err error) bool {
 			return true
 		case interface{ Unwrap() error }:
 			err = e.Unwrap()
+		case interface{ Unwrap() []error }:
+			return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !onlyExit(err) })
 		default:
 			return false
 		}

@@ -87,6 +87,7 @@ func (g *graph) visit(key string, source []byte, entry bool) *module {
 	if err != nil {
 		var wrong syntax.Error
 		if errors.As(err, &wrong) {
+			wrong.Pos.Col = int32(startOfToken(wrong.Msg, []rune(m.line(int(wrong.Pos.Line))), int(wrong.Pos.Col)))
 			g.fail(m, wrong.Pos, "syntax", errors.New(wrong.Msg))
 		} else {
 			g.fail(m, syntax.Position{}, "syntax", err)
