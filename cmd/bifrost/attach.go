@@ -43,6 +43,9 @@ func (a *app) attach(ctx context.Context, id string, raw bool) error {
 	if err != nil {
 		return err
 	}
+	if !job.State.Final() {
+		a.screen.Note("job " + job.ID + " on " + job.NodeID + " is " + string(job.State) + "; Ctrl-C stops watching and leaves it running")
+	}
 	out := a.jobOutput(raw)
 	result, err := eng.Follow(ctx, job.ID, out)
 	if flushErr := out.Close(); err == nil {

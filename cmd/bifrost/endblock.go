@@ -84,7 +84,7 @@ func endResults(r engine.Result) string {
 		case f.Files == 1:
 			parts = append(parts, "1 file in "+f.Local)
 		case f.Files == 0:
-			parts = append(parts, fmt.Sprintf("%s: nothing new in %s", f.Remote, f.Local))
+			parts = append(parts, f.Remote+" in "+f.Local)
 		default:
 			parts = append(parts, fmt.Sprintf("%d files in %s", f.Files, f.Local))
 		}

@@ -55,6 +55,10 @@ EXIT STATUS
 					Hint: "fetch a path by name: bifrost cp " + job.ID + ":PATH .",
 				}
 			}
+			if node, err := eng.Node(ctx, job.ID); err == nil && node.State == journal.NodeGone && job.ResultsDone {
+				a.screen.Note("the machine of " + job.ID + " is gone; its results are here")
+				return a.printFetched(fetchedBefore(job))
+			}
 			if watch {
 				return quietInterrupt(ctx, a.syncUntilEnd(ctx, eng, job, interval))
 			}
@@ -94,22 +98,43 @@ func (a *app) syncUntilEnd(ctx context.Context, eng *engine.Engine, job journal.
 // sync fetches the results once and prints what came.
 func (a *app) sync(ctx context.Context, eng *engine.Engine, job journal.Job) error {
 	fetched, err := eng.Sync(ctx, job.ID)
-	if len(fetched) > 0 {
-		t := screen.NewTable("result", ">files", "here")
-		for _, f := range fetched {
-			files := strconv.Itoa(f.Files)
-			if f.Err != nil {
-				files = "failed"
-				err = errors.Join(err, f.Err)
-			}
-			t.Row(f.Remote, files, f.Local)
-		}
-		if printErr := t.Write(a.screen.Stdout()); printErr != nil {
-			return printErr
+	if printErr := a.printFetched(fetched); printErr != nil {
+		return printErr
+	}
+	for _, f := range fetched {
+		if err == nil {
+			err = f.Err
 		}
 	}
 	if err != nil && find(err, fault.Results) == nil && ctx.Err() == nil {
 		return &fault.Error{Kind: fault.Results, Op: "sync", Target: job.ID, Err: err, Hint: fault.HintOf(err)}
 	}
 	return err
+}
+
+func (a *app) printFetched(fetched []engine.Fetched) error {
+	if len(fetched) == 0 {
+		return nil
+	}
+	t := screen.NewTable("result", ">files", "here")
+	for _, f := range fetched {
+		files := strconv.Itoa(f.Files)
+		switch {
+		case f.Err != nil:
+			files = "failed"
+		case f.Files == 0:
+			files = ""
+		}
+		t.Row(f.Remote, files, f.Local)
+	}
+	return t.Write(a.screen.Stdout())
+}
+
+// fetchedBefore is what the journal knows of results that were fetched: where they are.
+func fetchedBefore(job journal.Job) []engine.Fetched {
+	var all []engine.Fetched
+	for _, r := range job.Results {
+		all = append(all, engine.Fetched{Remote: r.Remote, Local: r.Local})
+	}
+	return all
 }

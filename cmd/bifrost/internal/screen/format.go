@@ -51,17 +51,16 @@ func Bytes(n int64) string {
 	return fmt.Sprintf("%.0f %cB", f, " kMGTP"[unit])
 }
 
-// clean returns text as one line that moves no cursor: control characters become "?".
+// clean returns text as one line that moves no cursor: spaces and ends of lines become one space,
+// control characters "?".
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
-		case r == '\n' || r == '\t' || r == '\r':
-			return ' '
 		case unicode.IsControl(r), r == unicode.ReplacementChar:
 			return '?'
 		}
 		return r
-	}, text)
+	}, strings.Join(strings.Fields(text), " "))
 }
 
 // fit cuts text to the columns of a line, so that it never wraps.

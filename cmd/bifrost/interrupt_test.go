@@ -1,0 +1,309 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+)
+
+// A session is a bifrost that runs in a folder of its own.
+type session struct {
+	t    *testing.T
+	dir  string
+	env  []string
+	cmd  *exec.Cmd
+	keys *os.File // of the terminal; nil without one
+
+	mu   sync.Mutex
+	seen bytes.Buffer
+	read chan struct{}
+}
+
+// newSession prepares a folder with a script whose job does what the shell text says. It waits for
+// ./go-on in its home where the text says "wait".
+func newSession(t *testing.T, bootstrap, command string) *session {
+	t.Helper()
+	dir := t.TempDir()
+	project := filepath.Join(dir, "project")
+	home := filepath.Join(dir, "home")
+	for _, d := range []string{project, home} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := `with_job(remote_job(provision = gpu_query(type = None, providers = "local"), name = "job", bootstrap = ` + bootstrap + `,
+    command = """` + command + `""", results = {"result.txt": optional("./")}))
+print("after")
+`
+	if err := os.WriteFile(filepath.Join(project, "deploy.star"), []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &session{t: t, dir: project}
+	s.env = append(os.Environ(), "HOME="+home, "XDG_STATE_HOME="+filepath.Join(dir, "state"), "SSH_AUTH_SOCK=", "CI=", "NO_COLOR=", "TERM=xterm")
+	t.Cleanup(func() {
+		cmd := s.command("terminate", "--all", "--yes")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("terminate --all: %v\n%s", err, out)
+		}
+		if t.Failed() {
+			t.Logf("seen:\n%s", s.text())
+		}
+	})
+	return s
+}
+
+func (s *session) command(args ...string) *exec.Cmd {
+	s.t.Helper()
+	bifrost, err := exec.LookPath("bifrost")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cmd := exec.Command(bifrost, args...)
+	cmd.Dir, cmd.Env = s.dir, s.env
+	return cmd
+}
+
+// startOnTerminal starts bifrost with a terminal of its own.
+func (s *session) startOnTerminal(args ...string) {
+	s.t.Helper()
+	s.cmd = s.command(args...)
+	f, err := pty.StartWithSize(s.cmd, &pty.Winsize{Rows: 40, Cols: 120})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.keys = f
+	s.read = make(chan struct{})
+	go func() {
+		defer close(s.read)
+		buf := make([]byte, 4096)
+		for {
+			n, err := f.Read(buf)
+			_, _ = (*sessionOutput)(s).Write(buf[:n])
+			if err != nil {
+				return
+			}
+		}
+	}()
+}
+
+// start starts bifrost without a terminal.
+func (s *session) start(args ...string) {
+	s.t.Helper()
+	s.cmd = s.command(args...)
+	s.cmd.Stdout, s.cmd.Stderr = (*sessionOutput)(s), (*sessionOutput)(s)
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+type sessionOutput session
+
+func (o *sessionOutput) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.seen.Write(p)
+}
+
+func (s *session) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.seen.String()
+}
+
+// await waits until text was printed.
+func (s *session) await(text string) {
+	s.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !strings.Contains(s.text(), text) {
+		if time.Now().After(deadline) {
+			_ = s.cmd.Process.Kill()
+			s.t.Fatalf("never printed: %q", text)
+		}
+		time.Sleep(10 * time.Millisecond) // between two looks; the deadline decides
+	}
+}
+
+func (s *session) press(keys string) {
+	s.t.Helper()
+	if _, err := s.keys.WriteString(keys); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *session) signal(sig os.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// exits waits for the end of bifrost and compares its exit code.
+func (s *session) exits(want int) {
+	s.t.Helper()
+	timer := time.AfterFunc(60*time.Second, func() { _ = s.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = s.cmd.Wait() // the code says it
+	if s.keys != nil {
+		<-s.read
+		s.keys.Close()
+	}
+	if got := s.cmd.ProcessState.ExitCode(); got != want {
+		s.t.Errorf("got exit code %d want %d", got, want)
+	}
+}
+
+// output runs bifrost to its end and returns what it printed.
+func (s *session) output(args ...string) string {
+	s.t.Helper()
+	out, _ := s.command(args...).CombinedOutput()
+	return string(out)
+}
+
+func (s *session) wants(text, want string) {
+	s.t.Helper()
+	if !strings.Contains(text, want) {
+		s.t.Errorf("got %q, want %q in it", text, want)
+	}
+}
+
+const (
+	ctrlC   = "\x03"
+	waiting = `
+echo half > result.txt
+echo be''gun
+while [ ! -e ~/go-on ]; do sleep 0.05; done
+echo ended
+`
+)
+
+func TestInterruptBeforeTheJob(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, `"echo preparing; sleep 60"`, "true")
+	s.startOnTerminal("exec", "deploy.star")
+	s.await("preparing")
+	s.press(ctrlC)
+	s.await("destroying what this run created")
+	s.exits(130)
+	s.wants(s.text(), "terminated and confirmed")
+	s.wants(s.output("ps"), "no jobs and no machines")
+}
+
+func TestInterruptDetach(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	s.startOnTerminal("exec", "deploy.star")
+	s.await("begun")
+	s.press(ctrlC)
+	s.await("d detach, s stop")
+	s.press("d")
+	s.exits(0)
+	s.wants(s.text(), "detached: the job runs on")
+	s.wants(s.output("ps"), "running")
+	// The terminal is as it was: the next one attaches, and Ctrl-C there touches nothing.
+	s.startOnTerminal("attach", "@last")
+	s.await("Ctrl-C stops watching")
+	s.press(ctrlC)
+	s.exits(130)
+	s.wants(s.output("ps"), "running")
+	s.output("ssh", "@last", "touch go-on")
+	s.start("wait", "@last")
+	s.keys = nil
+	s.exits(0)
+}
+
+func TestInterruptStop(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	s.startOnTerminal("exec", "deploy.star")
+	s.await("begun")
+	s.press(ctrlC)
+	s.await("d detach, s stop")
+	s.press("s")
+	s.exits(130)
+	s.wants(s.text(), "cancelled")
+	s.wants(s.text(), "terminated and confirmed")
+	if data, err := os.ReadFile(filepath.Join(s.dir, "result.txt")); string(data) != "half\n" {
+		t.Errorf("result: got %q, %v want %q", data, err, "half\n")
+	}
+	if strings.Contains(s.text(), "after\r\n") {
+		t.Error("the script went on after the stop")
+	}
+}
+
+func TestInterruptCarryOn(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	s.startOnTerminal("exec", "deploy.star")
+	s.await("begun")
+	s.press(ctrlC)
+	s.await("d detach, s stop")
+	s.press("xc")
+	s.output("ssh", "@last", "touch go-on")
+	s.exits(0)
+	s.wants(s.text(), "ended\r\n")
+	s.wants(s.text(), "after\r\n")
+}
+
+func TestInterruptTwice(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	s.startOnTerminal("exec", "deploy.star")
+	s.await("begun")
+	s.press(ctrlC)
+	s.await("d detach, s stop")
+	s.press(ctrlC)
+	s.exits(130)
+	s.wants(s.text(), "terminated and confirmed")
+}
+
+func TestInterruptThreeTimesLeaves(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", "trap '' TERM; echo be''gun; while true; do sleep 1; done")
+	s.startOnTerminal("exec", "deploy.star")
+	s.await("begun")
+	s.press(ctrlC)
+	s.await("d detach, s stop")
+	s.press(ctrlC)
+	s.await("stopping the job")
+	s.press(ctrlC)
+	s.exits(204)
+	s.wants(s.text(), "a machine may still run")
+}
+
+func TestTerminatedWithoutTerminal(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	s.start("exec", "deploy.star")
+	s.await("begun")
+	s.signal(syscall.SIGTERM)
+	s.exits(143)
+	s.wants(s.text(), "terminated and confirmed")
+	if _, err := os.Stat(filepath.Join(s.dir, "result.txt")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestHangupDetaches(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	s.start("exec", "deploy.star")
+	s.await("begun")
+	s.signal(syscall.SIGHUP)
+	s.exits(0)
+	s.wants(s.text(), "detached: the job runs on")
+	s.wants(s.output("ps"), "running")
+	s.output("ssh", "@last", "touch go-on")
+	s.start("attach", "@last")
+	s.exits(0)
+	s.wants(s.text(), "ended\n")
+}
