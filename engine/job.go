@@ -199,3 +199,14 @@ func (j *Job) name() string {
 	}
 	return "job"
 }
+
+// String is the form that ParseFailure reads.
+func (f Failure) String() string {
+	switch {
+	case f.Keep:
+		return "keep"
+	case f.Hold > 0:
+		return "hold " + f.Hold.String()
+	}
+	return "terminate"
+}

@@ -188,7 +188,8 @@ func (s Spec) commandFile() string {
 	if len(s.Shell) > maxArgument {
 		tail = `"$b_dir/command.sh"`
 	}
-	return "b_shell=$(command -v bash) || b_shell=sh\nset -- \"$b_shell\" " + tail + "\n"
+	// Beneath sshd even bash -c reads the rc file on many systems; what that prints is not the job's.
+	return "if b_shell=$(command -v bash); then set -- \"$b_shell\" --norc " + tail + "; else set -- sh " + tail + "; fi\n"
 }
 
 // envFile returns shell text that exports the environment. Values are in single quotes, which

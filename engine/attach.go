@@ -1,0 +1,330 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/journal"
+	"github.com/bifrost-run/bifrost/engine/ssh"
+)
+
+// Attach returns the handle of a job of the journal: by id, by a prefix that no other has, or
+// "@last".
+func (e *Engine) Attach(ctx context.Context, jobID string) (*Handle, error) {
+	h, _, err := e.attach(ctx, jobID)
+	return h, err
+}
+
+func (e *Engine) attach(ctx context.Context, jobID string) (*Handle, journal.Job, error) {
+	job, err := e.journal.Job(ctx, jobID)
+	if err != nil {
+		return nil, job, err
+	}
+	if job.NodeID == "" || job.RemoteLog == "" {
+		return nil, job, &fault.Error{
+			Kind: fault.NotFound, Op: "attach", Target: job.ID, Err: fmt.Errorf("it never ran: it is %s%s", job.State, because(job.Reason)),
+			Hint: "bifrost ps -a lists what ran",
+		}
+	}
+	n, err := e.OpenNode(ctx, job.NodeID)
+	if err != nil {
+		return nil, job, err
+	}
+	n.workspace = job.WorkingDir
+	h := &Handle{node: n, id: job.ID, session: job.SessionName, tmux: job.SessionName != "", log: job.RemoteLog, dir: job.WorkingDir}
+	return h, job, nil
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + reason + ")"
+}
+
+// OpenNode returns a node of the journal for access: by its own id or by that of a job on it.
+// Nothing is dialled yet, and nothing is released when the caller is done.
+func (e *Engine) OpenNode(ctx context.Context, id string) (*Node, error) {
+	rec, err := e.node(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if rec.State == journal.NodeGone {
+		return nil, &fault.Error{
+			Kind: fault.NotFound, Op: "open", Target: rec.ID, Err: fmt.Errorf("the machine is gone since %s%s", rec.Ended.Local().Format("2006-01-02 15:04"), because(rec.Note)),
+			Hint: "logs and results that were fetched are still here: bifrost logs JOB, bifrost ps -a",
+		}
+	}
+	if rec.State == journal.NodeIntent {
+		return nil, &fault.Error{Kind: fault.NotFound, Op: "open", Target: rec.ID, Err: errors.New("it is not known to exist"), Hint: "bifrost reap settles it"}
+	}
+	client, err := e.client(rec)
+	if err != nil {
+		return nil, err
+	}
+	return &Node{engine: e, rec: rec, runner: client}, nil
+}
+
+// node finds a node by its id, its machine's name, or a job on it.
+func (e *Engine) node(ctx context.Context, id string) (journal.Node, error) {
+	if strings.Contains(id, ":") {
+		return e.journal.Node(ctx, id)
+	}
+	job, err := e.journal.Job(ctx, id)
+	if err != nil {
+		return journal.Node{}, err
+	}
+	if job.NodeID == "" {
+		return journal.Node{}, &fault.Error{Kind: fault.NotFound, Op: "find node of", Target: job.ID, Err: errors.New("the job never had one"), Hint: "bifrost ps lists nodes"}
+	}
+	return e.journal.Node(ctx, job.NodeID)
+}
+
+// Follow is what bifrost attach does: it writes the log from where this machine stopped showing it,
+// and when the job has ended does what remains, results and teardown, unless another process
+// attends to them; then it waits for that one.
+func (e *Engine) Follow(ctx context.Context, jobID string, w io.Writer) (Result, error) {
+	job, err := e.journal.Job(ctx, jobID)
+	if err != nil {
+		return Result{}, err
+	}
+	shown := e.counted(job.ID, w, job.Printed)
+	if job.State.Final() {
+		if err := e.shownCopy(job, shown); err != nil {
+			return Result{}, err
+		}
+	}
+	if over, err := e.over(ctx, job); err != nil || over {
+		return e.resultOf(ctx, job.ID, err)
+	}
+	h, job, err := e.attach(ctx, job.ID)
+	if err != nil {
+		return Result{}, err
+	}
+	local, err := h.copy()
+	if err != nil {
+		return Result{}, err
+	}
+	defer local.Close()
+	if err := local.WriteTo(shown, shown.count); err != nil {
+		return Result{}, err
+	}
+	_, err = h.follow(ctx, local, shown)
+	e.warn(shown.save())
+	if err != nil {
+		return e.resultOf(ctx, job.ID, err)
+	}
+	return e.finishOrWait(ctx, job, h)
+}
+
+// over reports whether nothing remains to be done for a job.
+func (e *Engine) over(ctx context.Context, job journal.Job) (bool, error) {
+	if !job.State.Final() {
+		return false, nil
+	}
+	if job.NodeID == "" {
+		return true, nil
+	}
+	node, err := e.journal.Node(ctx, job.NodeID)
+	if err != nil {
+		return false, err
+	}
+	settled := !releasable(node) || !node.HoldUntil.IsZero()
+	return node.State == journal.NodeGone || settled && (job.ResultsDone || len(job.Results) == 0), nil
+}
+
+// finishOrWait concludes a job that has ended: here, or by watching whoever attends to its run.
+func (e *Engine) finishOrWait(ctx context.Context, job journal.Job, h *Handle) (Result, error) {
+	if job.RunID == e.runID {
+		return e.finish(ctx, job.ID, h)
+	}
+	for {
+		if over, err := e.over(ctx, job); err != nil || over {
+			return e.resultOf(ctx, job.ID, err)
+		}
+		lock, err := e.journal.LockRun(job.RunID)
+		if err == nil {
+			defer lock.Release()
+			job, err := e.journal.Job(ctx, job.ID) // as the previous owner left it
+			if err != nil {
+				return Result{}, err
+			}
+			if over, err := e.over(ctx, job); err != nil || over {
+				return e.resultOf(ctx, job.ID, err)
+			}
+			return e.finish(context.WithoutCancel(ctx), job.ID, h)
+		}
+		if fault.KindOf(err) != fault.Conflict {
+			return Result{}, err
+		}
+		if err := sleep(ctx, guardPoll); err != nil {
+			return e.resultOf(context.WithoutCancel(ctx), job.ID, err)
+		}
+		if job, err = e.journal.Job(ctx, job.ID); err != nil {
+			return Result{}, err
+		}
+	}
+}
+
+// resultOf is what the journal knows of a job.
+func (e *Engine) resultOf(ctx context.Context, id string, cause error) (Result, error) {
+	job, err := e.journal.Job(ctx, id)
+	if err != nil {
+		return Result{}, errors.Join(cause, err)
+	}
+	res := Result{JobID: job.ID, NodeID: job.NodeID, Status: string(job.State), Signal: job.Signal, Reason: job.Reason, LogPath: job.LocalLog, Machine: "none"}
+	if job.ExitCode != nil {
+		res.ExitCode = *job.ExitCode
+	}
+	if !job.Started.IsZero() {
+		end := job.Ended
+		if end.IsZero() {
+			end = time.Now()
+		}
+		res.Duration = end.Sub(job.Started)
+	}
+	for _, r := range job.Results {
+		f := Fetched{Remote: r.Remote, Local: r.Local}
+		if !job.ResultsDone {
+			f.Err = errors.New("not fetched")
+		}
+		res.Results = append(res.Results, f)
+	}
+	if job.NodeID == "" {
+		return res, cause
+	}
+	node, err := e.journal.Node(ctx, job.NodeID)
+	if err != nil {
+		return res, errors.Join(cause, err)
+	}
+	res.Price = node.PricePerHour
+	res.Cost = Cost(node)
+	res.Machine, res.Costs, res.HeldUntil = machineWords(node), node.State != journal.NodeGone && node.PricePerHour > 0, node.HoldUntil
+	return res, cause
+}
+
+// Cost is what a machine has cost since it was created, in USD.
+func Cost(n journal.Node) float64 {
+	if n.Created.IsZero() || n.State == journal.NodeIntent {
+		return 0
+	}
+	end := n.Ended
+	if end.IsZero() {
+		end = time.Now()
+	}
+	return end.Sub(n.Created).Hours() * n.PricePerHour
+}
+
+func machineWords(n journal.Node) string {
+	switch {
+	case n.Provider == providerSSH:
+		return "left as it was (ssh)"
+	case n.State == journal.NodeGone:
+		return "terminated and confirmed"
+	case n.State == journal.NodeReleasing:
+		return "RELEASING, not confirmed yet"
+	case n.State == journal.NodeKept || n.Keep:
+		return "kept"
+	case !n.HoldUntil.IsZero():
+		return "held until " + n.HoldUntil.Local().Format("15:04")
+	}
+	return "in use"
+}
+
+// Cancel stops a job wherever it runs.
+func (e *Engine) Cancel(ctx context.Context, jobID string) error {
+	h, job, err := e.attach(ctx, jobID)
+	if err != nil {
+		return err
+	}
+	if job.State.Final() {
+		return &fault.Error{Kind: fault.Conflict, Op: "cancel", Target: job.ID, Err: fmt.Errorf("it has ended already: %s", job.State)}
+	}
+	return h.Cancel(ctx)
+}
+
+// Terminate ends a rented machine, named by its own id or by that of a job on it, and confirms it.
+// Jobs that ran there are over.
+func (e *Engine) Terminate(ctx context.Context, id string) error {
+	rec, err := e.node(ctx, id)
+	if err != nil {
+		return err
+	}
+	n := &Node{engine: e, rec: rec}
+	if rec.State == journal.NodeIntent {
+		return e.settleIntent(ctx, rec)
+	}
+	if rec.State == journal.NodeGone {
+		return nil
+	}
+	if err := n.terminate(ctx, "terminated by "+who()); err != nil {
+		return err
+	}
+	jobs, err := e.journal.Jobs(ctx, journal.JobFilter{NodeID: rec.ID})
+	if err != nil {
+		return err
+	}
+	for _, job := range jobs {
+		e.closeJob(ctx, job.ID, journal.JobCancelled, "its machine was terminated by "+who())
+	}
+	return nil
+}
+
+// Jobs lists jobs, newest first: those that are not over, or all.
+func (e *Engine) Jobs(ctx context.Context, all bool) ([]journal.Job, error) {
+	return e.journal.Jobs(ctx, journal.JobFilter{All: all})
+}
+
+// Nodes lists machines, newest first: those that may exist, or all.
+func (e *Engine) Nodes(ctx context.Context, all bool) ([]journal.Node, error) {
+	return e.journal.Nodes(ctx, all)
+}
+
+// Job finds a job as Attach does, without touching its node.
+func (e *Engine) Job(ctx context.Context, id string) (journal.Job, error) {
+	return e.journal.Job(ctx, id)
+}
+
+// Node finds a node by its id or by that of a job on it, without touching it.
+func (e *Engine) Node(ctx context.Context, id string) (journal.Node, error) { return e.node(ctx, id) }
+
+// patience is how long a node may be unreachable before a job on it counts as lost to this process.
+const patience = time.Hour
+
+// patient returns a runner that gives up on a node which has not answered for long, or which its
+// provider says is gone. Follow, which tries for ever, ends by it.
+func (h *Handle) patient() ssh.Runner { return &patientRunner{node: h.node} }
+
+type patientRunner struct {
+	node  *Node
+	since time.Time // of the first failure in a row
+}
+
+func (p *patientRunner) Run(ctx context.Context, cmd ssh.Command) error {
+	began := time.Now()
+	err := p.node.runner.Run(ctx, cmd)
+	var lost *ssh.LostError
+	if err == nil || !errors.As(err, &lost) && fault.KindOf(err) != fault.Unreachable {
+		p.since = time.Time{}
+		return err
+	}
+	rec := p.node.record()
+	if rec.Provider != providerSSH && p.node.engine.machineGone(ctx, rec) {
+		return &fault.Error{Kind: fault.Lost, Op: "reach", Target: rec.ID, Err: errors.New("the machine does not exist any more"), Hint: "bifrost ps -a shows what ended it"}
+	}
+	if p.since.IsZero() || lost != nil && time.Since(began) > time.Minute {
+		p.since = time.Now() // it worked until just now
+	}
+	if time.Since(p.since) > patience {
+		return &fault.Error{
+			Kind: fault.Lost, Op: "reach", Target: rec.ID, Err: fmt.Errorf("no answer since %s: %w", p.since.Format("15:04"), err),
+			Hint: "the job may still run; bifrost attach goes on when the machine answers",
+		}
+	}
+	return err
+}

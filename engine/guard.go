@@ -1,0 +1,202 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/journal"
+)
+
+// startGuardian starts the process that carries this run to its end if this process dies. It runs
+// in a session of its own and waits for the run's lock, which the system gives it when this
+// process is gone, however that came about.
+func (e *Engine) startGuardian() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.guarded || len(e.cfg.Guardian) == 0 {
+		return nil
+	}
+	if err := e.spawnGuardian(e.runID); err != nil {
+		return err
+	}
+	e.guarded = true
+	return nil
+}
+
+func (e *Engine) spawnGuardian(runID string) error {
+	if len(e.cfg.Guardian) == 0 {
+		return nil
+	}
+	dir := filepath.Join(e.cfg.StateDir, "guardians")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("start guardian: %w", err)
+	}
+	log, err := os.OpenFile(filepath.Join(dir, runID+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("start guardian: %w", err)
+	}
+	defer log.Close()
+	argv := append(append([]string{}, e.cfg.Guardian...), runID)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Dir = e.cfg.StateDir // the folder that it started in may go away
+	cmd.SysProcAttr = ownSession()
+	if err := cmd.Start(); err != nil {
+		return &fault.Error{
+			Kind: fault.Internal, Op: "start guardian", Target: argv[0], Err: err,
+			Hint: "nothing was rented: without a guardian a killed process could leave a machine running",
+		}
+	}
+	// Not waited for: it outlives this process. While this one lives it must be reaped.
+	go cmd.Wait() //nolint:errcheck // its end is its own affair
+	return nil
+}
+
+// guardPoll is how often a guardian looks whether the process that it guards is gone.
+const guardPoll = 500 * time.Millisecond
+
+// Guard waits until nobody attends to the run, then brings it to its end: jobs that must be
+// finished are followed, their results fetched and their machines released; a machine that nobody
+// needs goes at once. It is the body of the guardian process and does nothing else.
+func (e *Engine) Guard(ctx context.Context, runID string) error {
+	lock, err := e.takeOver(ctx, runID)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	var errs []error
+	jobs, err := e.journal.Jobs(ctx, journal.JobFilter{RunID: runID, All: true})
+	if err != nil {
+		return err
+	}
+	for _, job := range jobs {
+		errs = append(errs, e.guardJob(ctx, job))
+	}
+	nodes, err := e.runNodes(ctx, runID)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	for _, node := range nodes {
+		errs = append(errs, e.guardNode(ctx, node))
+	}
+	return errors.Join(errs...)
+}
+
+// takeOver waits for the lock of a run.
+func (e *Engine) takeOver(ctx context.Context, runID string) (*journal.RunLock, error) {
+	for {
+		free, err := e.journal.TryRun(runID)
+		if err != nil {
+			return nil, err
+		}
+		if free {
+			lock, err := e.journal.LockRun(runID)
+			if err == nil || fault.KindOf(err) != fault.Conflict {
+				return lock, err
+			}
+		}
+		if err := sleep(ctx, guardPoll); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// guardJob finishes a job whose process is gone. One that had not started is over.
+func (e *Engine) guardJob(ctx context.Context, job journal.Job) error {
+	switch {
+	case job.State != journal.JobRunning && !job.State.Final():
+		e.closeJob(ctx, job.ID, journal.JobCancelled, "the bifrost process that prepared it is gone")
+		return nil
+	case !job.Finish, job.State.Final() && job.ResultsDone:
+		return nil
+	}
+	node, err := e.journal.Node(ctx, job.NodeID)
+	if err != nil || node.State == journal.NodeGone || !node.HoldUntil.IsZero() {
+		return err
+	}
+	h, _, err := e.attach(ctx, job.ID)
+	if err != nil {
+		return err
+	}
+	for wait := time.Second; ; wait = min(2*wait, 5*time.Minute) {
+		_, err := h.end(ctx, nil)
+		if err == nil {
+			break
+		}
+		if !isLost(err) || e.machineGone(ctx, node) {
+			e.closeJob(ctx, job.ID, journal.JobLost, err.Error())
+			return err
+		}
+		if !node.Deadline.IsZero() && time.Now().After(node.Deadline) {
+			return e.terminate(ctx, node, "its deadline has passed")
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return err
+		}
+	}
+	_, err = e.finish(ctx, job.ID, h)
+	return err
+}
+
+// guardNode releases a machine that no job of its run needs any more, at once or when its hold is
+// over.
+func (e *Engine) guardNode(ctx context.Context, node journal.Node) error {
+	node, err := e.journal.Node(ctx, node.ID) // guardJob may have ended or held it
+	if err != nil || !releasable(node) {
+		return err
+	}
+	if used, err := e.inUse(ctx, node); err != nil || used {
+		return err
+	}
+	if node.State == journal.NodeIntent {
+		return e.settleIntent(ctx, node)
+	}
+	for time.Now().Before(node.HoldUntil) {
+		if err := sleep(ctx, min(time.Until(node.HoldUntil), 5*time.Second)); err != nil {
+			return err
+		}
+		if node, err = e.journal.Node(ctx, node.ID); err != nil || !releasable(node) {
+			return err
+		}
+	}
+	return e.terminate(ctx, node, "nobody needs it any more")
+}
+
+// releasable reports whether bifrost may end the machine on its own.
+func releasable(n journal.Node) bool {
+	return n.Provider != providerSSH && !n.Keep && n.State != journal.NodeGone && n.State != journal.NodeKept
+}
+
+// inUse reports whether a job that was started to live on its own runs on the node.
+func (e *Engine) inUse(ctx context.Context, node journal.Node) (bool, error) {
+	jobs, err := e.journal.Jobs(ctx, journal.JobFilter{NodeID: node.ID})
+	if err != nil {
+		return false, err
+	}
+	for _, job := range jobs {
+		if job.State == journal.JobRunning && !job.Finish {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (e *Engine) runNodes(ctx context.Context, runID string) ([]journal.Node, error) {
+	nodes, err := e.journal.Nodes(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	var own []journal.Node
+	for _, n := range nodes {
+		if n.RunID == runID {
+			own = append(own, n)
+		}
+	}
+	return own, nil
+}

@@ -1,0 +1,333 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/follow"
+	"github.com/bifrost-run/bifrost/engine/journal"
+	"github.com/bifrost-run/bifrost/engine/session"
+)
+
+// A Handle is a job that was started on a node. Its methods are safe for concurrent use.
+type Handle struct {
+	node    *Node
+	id      string
+	session string
+	tmux    bool
+	log     string // on the node, absolute
+	dir     string // where relative paths start, on the node
+
+	mu     sync.Mutex
+	status session.Status // the last one read; final ones never change
+}
+
+// JobID names the job in every command of bifrost.
+func (h *Handle) JobID() string { return h.id }
+
+// SessionName is the tmux session in which the job runs, "" where the node has no tmux.
+func (h *Handle) SessionName() string {
+	if !h.tmux {
+		return ""
+	}
+	return h.session
+}
+
+// TmuxCommand attaches to the job's session when typed on the node.
+func (h *Handle) TmuxCommand() string {
+	if !h.tmux {
+		return ""
+	}
+	return "tmux -L bifrost attach -t " + h.session
+}
+
+// LogFile is the absolute path of the job's log on the node.
+func (h *Handle) LogFile() string { return h.log }
+
+// Node is the machine that the job runs on.
+func (h *Handle) Node() *Node { return h.node }
+
+// LogOptions say which part of a log is wanted.
+type LogOptions struct {
+	Tail   int  // only that many of the last lines; 0 means all
+	Follow bool // go on until the job has ended
+}
+
+// Logs yields the lines of the job's log from its beginning. The last pair holds the error of a
+// stream that broke for good; a broken connection alone is mended unseen.
+func (h *Handle) Logs(ctx context.Context, o LogOptions) iter.Seq2[string, error] {
+	return lines(ctx, func(ctx context.Context, w io.Writer) error { return h.write(ctx, o, w) })
+}
+
+// Stream writes the job's bytes to w, from the first one, until the job has ended.
+func (h *Handle) Stream(ctx context.Context, w io.Writer) error {
+	return h.write(ctx, LogOptions{Follow: true}, w)
+}
+
+func (h *Handle) write(ctx context.Context, o LogOptions, w io.Writer) error {
+	if err := h.check(ctx); err != nil {
+		return err
+	}
+	switch {
+	case !o.Follow && o.Tail > 0:
+		return follow.Tail(ctx, h.patient(), h.id, o.Tail, w)
+	case !o.Follow:
+		return follow.Read(ctx, h.patient(), h.id, w)
+	}
+	local, err := h.copy()
+	if err != nil {
+		return err
+	}
+	defer local.Close()
+	if o.Tail > 0 {
+		w = &tailWriter{w: w, lines: o.Tail, backlog: h.backlog(ctx)}
+	}
+	if err := local.WriteTo(w, 0); err != nil {
+		return err
+	}
+	_, err = h.follow(ctx, local, w)
+	return err
+}
+
+// follow writes what is not yet in the local copy to it and to w, until the job has ended.
+func (h *Handle) follow(ctx context.Context, local *follow.Copy, w io.Writer) (session.Status, error) {
+	status, err := follow.Follow(ctx, h.patient(), follow.Request{JobID: h.id, Log: local, Report: h.node.engine.cfg.Report}, w)
+	if err != nil {
+		return status, err
+	}
+	return status, h.settle(ctx, status)
+}
+
+// copy opens the log's copy on this machine.
+func (h *Handle) copy() (*follow.Copy, error) {
+	return follow.OpenCopy(h.node.engine.jobDir(h.id) + string(os.PathSeparator) + "log")
+}
+
+// Wait returns the job's exit code when it has ended, or 124 when timeout (if not 0) has passed or
+// the job ran into its own. A job that is gone without an exit record is an error of kind lost.
+func (h *Handle) Wait(ctx context.Context, timeout time.Duration) (int, error) {
+	if err := h.check(ctx); err != nil {
+		return 0, err
+	}
+	expired := errors.New("wait timed out")
+	if timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, timeout, expired)
+		defer cancel()
+	}
+	status, err := h.end(ctx, nil)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), expired) {
+			return 124, nil
+		}
+		return 0, err
+	}
+	if status.State == session.Lost || status.State == session.Missing {
+		return 0, h.lost(status)
+	}
+	return exitCode(status), nil
+}
+
+// end follows the job to its end, the log into the local copy and to w, which may be nil.
+func (h *Handle) end(ctx context.Context, w io.Writer) (session.Status, error) {
+	local, err := h.copy()
+	if err != nil {
+		return session.Status{}, err
+	}
+	defer local.Close()
+	return h.follow(ctx, local, w)
+}
+
+func (h *Handle) lost(status session.Status) error {
+	reason := "its processes are gone and left no exit record"
+	if status.Reason != "" {
+		reason = status.Reason
+	}
+	return &fault.Error{
+		Kind: fault.Lost, Op: "job", Target: h.id, Err: errors.New(reason),
+		Hint: "what it wrote is in bifrost logs " + h.id + "; a power cut, a restart of the machine or too little memory are the usual causes",
+	}
+}
+
+// exitCode is the code that stands for a job's end: its own, or 124 at its timeout.
+func exitCode(s session.Status) int {
+	if s.State == session.TimedOut {
+		return 124
+	}
+	return s.ExitCode
+}
+
+// jobState is the journal's word for a status of the node.
+func jobState(s session.Status) journal.JobState {
+	switch s.State {
+	case session.Exited:
+		if s.ExitCode == 0 {
+			return journal.JobSucceeded
+		}
+		return journal.JobFailed
+	case session.TimedOut:
+		return journal.JobTimeout
+	case session.Cancelled:
+		return journal.JobCancelled
+	case session.Lost, session.Missing:
+		return journal.JobLost
+	}
+	return journal.JobRunning
+}
+
+// read asks the node how the job is.
+func (h *Handle) read(ctx context.Context) (session.Status, error) {
+	h.mu.Lock()
+	known := h.status
+	h.mu.Unlock()
+	if known.Final() {
+		return known, nil
+	}
+	status, err := session.Read(ctx, h.node.runner, h.id)
+	if err != nil {
+		return status, err
+	}
+	return status, h.settle(ctx, status)
+}
+
+// settle keeps a status; a final one goes into the journal.
+func (h *Handle) settle(ctx context.Context, status session.Status) error {
+	h.mu.Lock()
+	h.status = status
+	h.mu.Unlock()
+	if !status.Final() {
+		return nil
+	}
+	return h.node.engine.journal.SetJob(context.WithoutCancel(ctx), h.id, func(j *journal.Job) error {
+		if j.State.Final() {
+			return nil
+		}
+		j.State, j.Signal, j.Reason, j.Ended = jobState(status), status.Signal, status.Reason, time.Now()
+		if status.State != session.Lost && status.State != session.Missing {
+			code := exitCode(status)
+			j.ExitCode = &code
+		}
+		return nil
+	})
+}
+
+// Status is the job's state in one word: running, succeeded, failed, timeout, cancelled or lost.
+func (h *Handle) Status(ctx context.Context) (string, error) {
+	if err := h.check(ctx); err != nil {
+		return "", err
+	}
+	status, err := h.read(ctx)
+	return string(jobState(status)), err
+}
+
+// Cancel stops the job: TERM, a grace, KILL. It returns when the job has ended; one that had ended
+// before stays as it was.
+func (h *Handle) Cancel(ctx context.Context) error { return h.cancel(ctx, "cancelled by "+who()) }
+
+func (h *Handle) cancel(ctx context.Context, reason string) error {
+	if err := h.check(ctx); err != nil {
+		return err
+	}
+	status, err := session.Cancel(ctx, h.node.runner, h.id, reason)
+	if err != nil {
+		return err
+	}
+	return h.settle(ctx, status)
+}
+
+// Download copies a file or folder of the job's working folder here, as cp would.
+func (h *Handle) Download(ctx context.Context, remote, local string, missingOK bool) (Transfer, error) {
+	if err := h.check(ctx); err != nil {
+		return Transfer{}, err
+	}
+	r, err := h.node.download(ctx, "download", h.dir, ResultSpec{Remote: remote, Local: local, Optional: missingOK})
+	return transferOf(r), err
+}
+
+// Terminate ends the job's machine now, whatever runs on it.
+func (h *Handle) Terminate(ctx context.Context) error { return h.node.Terminate(ctx) }
+
+// check refuses the use of a handle whose scope ended.
+func (h *Handle) check(context.Context) error {
+	err := h.node.check()
+	var f *fault.Error
+	if errors.As(err, &f) {
+		return &fault.Error{
+			Kind: fault.Scope, Op: "handle", Target: h.id, Err: f.Err,
+			Hint: "use it inside its scope; afterwards attach_job(\"" + h.id + "\") gives a new one while the machine exists",
+		}
+	}
+	return err
+}
+
+// backlog is how many bytes the log has now, so that a tail knows what counts as the past.
+func (h *Handle) backlog(ctx context.Context) int64 {
+	size, err := follow.Size(ctx, h.patient(), h.id)
+	if err != nil {
+		return 0 // all of it is then the present, which loses nothing
+	}
+	return size
+}
+
+// A tailWriter holds back the first backlog bytes but for their last lines.
+type tailWriter struct {
+	w       io.Writer
+	lines   int
+	backlog int64
+	held    []byte
+}
+
+func (t *tailWriter) Write(p []byte) (int, error) {
+	n := len(p)
+	if t.backlog > 0 {
+		past := p[:min(int64(len(p)), t.backlog)]
+		t.backlog -= int64(len(past))
+		p = p[len(past):]
+		t.held = append(t.held, past...)
+		t.held = t.held[tailStart(t.held, t.lines):]
+		if t.backlog > 0 {
+			return n, nil
+		}
+		if _, err := t.w.Write(t.held); err != nil {
+			return 0, err
+		}
+		t.held = nil
+	}
+	if len(p) > 0 {
+		if _, err := t.w.Write(p); err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
+
+// tailStart is where the last count lines of b begin.
+func tailStart(b []byte, count int) int {
+	at := len(b)
+	if at > 0 && b[at-1] == '\n' {
+		at--
+	}
+	for ; count > 0; count-- {
+		i := strings.LastIndexByte(string(b[:at]), '\n')
+		if i < 0 {
+			return 0
+		}
+		at = i
+	}
+	return at + 1
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
+
+func (h *Handle) String() string { return fmt.Sprintf("job %s on %s", h.id, h.node.ID()) }

@@ -1,0 +1,192 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/journal"
+	"github.com/bifrost-run/bifrost/engine/report"
+	"github.com/bifrost-run/bifrost/gpu"
+)
+
+// releaseTimeout bounds how long a release is tried and confirmed before it is left to settle.
+const releaseTimeout = 2 * time.Minute
+
+// conclude decides what becomes of the machine at the end of a job, and does it: kept, held for
+// its results, or released. It says so in res.
+func (n *Node) conclude(ctx context.Context, policy Failure, succeeded, complete bool, res *Result) error {
+	rec := n.record()
+	hold := policy.Hold
+	if !complete {
+		hold = max(hold, DefaultHold)
+	}
+	switch {
+	case rec.Provider == providerSSH:
+		n.end("the job's scope ended")
+		res.Machine = "left as it was (ssh)"
+		return nil
+	case rec.Keep:
+		res.Machine, res.Costs = "kept", rec.PricePerHour > 0
+		return n.keep(ctx, "keep_alive")
+	case !succeeded && policy.Keep:
+		res.Machine, res.Costs = "kept (on_failure)", rec.PricePerHour > 0
+		return n.keep(ctx, "on_failure = keep")
+	case (!complete || !succeeded && hold > 0) && !n.engine.machineGone(ctx, rec):
+		res.HeldUntil, res.Costs = time.Now().Add(hold), rec.PricePerHour > 0
+		res.Machine = "held until " + res.HeldUntil.Format("15:04")
+		return n.hold(ctx, res.HeldUntil)
+	}
+	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	defer cancel()
+	if err := n.terminate(ctx, "the job's scope ended"); err != nil {
+		res.Machine, res.Costs = "STILL RUNNING", rec.PricePerHour > 0
+		return err
+	}
+	res.Machine = "terminated and confirmed"
+	return nil
+}
+
+// keep leaves the machine as it is, on purpose.
+func (n *Node) keep(ctx context.Context, why string) error {
+	n.end("the job's scope ended; the machine was kept")
+	return n.engine.journal.SetNode(ctx, n.ID(), func(rec *journal.Node) error {
+		rec.State, rec.Keep, rec.Note = journal.NodeKept, true, why
+		return nil
+	})
+}
+
+// hold leaves the machine until a moment; the guardian releases it then.
+func (n *Node) hold(ctx context.Context, until time.Time) error {
+	n.end("the job's scope ended; the machine is held until " + until.Format("15:04"))
+	err := n.engine.journal.SetNode(ctx, n.ID(), func(rec *journal.Node) error {
+		rec.HoldUntil, rec.Note = until, "held for its results"
+		return nil
+	})
+	return errors.Join(err, n.engine.startGuardian())
+}
+
+// release ends the scope of a node that Acquire or WithNode returned.
+func (n *Node) release(ctx context.Context, why string) error {
+	n.mu.Lock()
+	rec, ended := n.rec, n.ended
+	n.mu.Unlock()
+	switch {
+	case ended != "":
+		return nil
+	case rec.Provider == providerSSH:
+		n.end(why)
+		return nil
+	case rec.Keep:
+		return n.keep(ctx, "keep_alive")
+	}
+	return n.terminate(ctx, why)
+}
+
+// terminate ends the machine and reads back that it is gone. Until that was read twice the journal
+// says releasing, and settle goes on with it.
+func (n *Node) terminate(ctx context.Context, why string) error {
+	rec := n.record()
+	if rec.Provider == providerSSH {
+		return invalid("terminate", rec.ID, errors.New("bifrost did not rent this machine and never ends it"), "")
+	}
+	n.end(why)
+	defer n.engine.forget(rec.ID)
+	return n.engine.terminate(ctx, rec, why)
+}
+
+func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (err error) {
+	end := e.cfg.Report.Step("release", rec.ID)
+	defer func() { end("gone, confirmed", err) }()
+	p, err := e.provider(rec.Provider)
+	if err != nil {
+		return err
+	}
+	_, id, _ := strings.Cut(rec.ID, ":")
+	known, err := e.confirmOurs(ctx, p, rec, id)
+	if err != nil {
+		return err
+	}
+	gone := !known
+	err = e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(n *journal.Node) error {
+		if n.State == journal.NodeGone {
+			gone = true
+			return nil
+		}
+		n.State, n.Note = journal.NodeReleasing, why
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if !gone {
+		if err := e.terminateConfirmed(ctx, p, id); err != nil {
+			return &fault.Error{
+				Kind: fault.Unreleased, Op: "release", Target: rec.ID, Err: err,
+				Hint: fmt.Sprintf("it may still cost $%.2f per hour; bifrost tries on with every command, bifrost terminate %s tries now", rec.PricePerHour, rec.ID),
+			}
+		}
+	}
+	return e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(n *journal.Node) error {
+		if n.State != journal.NodeGone {
+			n.State, n.Ended = journal.NodeGone, time.Now()
+		}
+		return nil
+	})
+}
+
+// confirmOurs reads the machine back before it is deleted: an id alone authorises nothing. It
+// reports false for a machine that does not exist any more.
+func (e *Engine) confirmOurs(ctx context.Context, p gpu.Provider, rec journal.Node, id string) (bool, error) {
+	inst, err := p.Get(ctx, id)
+	var refusal *gpu.Error
+	switch {
+	case errors.As(err, &refusal) && refusal.Kind == gpu.NotFound:
+		return false, nil
+	case err != nil:
+		return true, nil // it cannot be read now; the terminate call below is tried all the same
+	case rec.Name != "" && inst.Name != rec.Name:
+		return false, &fault.Error{
+			Kind: fault.Conflict, Op: "release", Target: rec.ID, Err: fmt.Errorf("the provider calls it %q, the journal %q: it is not touched", inst.Name, rec.Name),
+			Hint: "look at the provider's console and end it by hand if it is yours",
+		}
+	}
+	return true, nil
+}
+
+// terminateConfirmed repeats the terminate call until the machine was read back as gone twice.
+func (e *Engine) terminateConfirmed(ctx context.Context, p gpu.Provider, id string) error {
+	gone := 0
+	var last error
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		if gone == 0 {
+			last = p.Terminate(ctx, id)
+		}
+		inst, err := p.Get(ctx, id)
+		var refusal *gpu.Error
+		switch {
+		case errors.As(err, &refusal) && refusal.Kind == gpu.NotFound, err == nil && inst.State == gpu.Terminated:
+			if gone++; gone == 2 {
+				return nil
+			}
+			wait = 50 * time.Millisecond
+		case err != nil:
+			gone, last = 0, errors.Join(last, err)
+		default:
+			gone = 0
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return errors.Join(fmt.Errorf("not confirmed as gone"), last)
+		}
+	}
+}
+
+// warn emits a warning for an error that must not stop what goes on.
+func (e *Engine) warn(err error) {
+	if err != nil {
+		e.cfg.Report.Emit(report.Event{Kind: report.Warning, Text: err.Error()})
+	}
+}

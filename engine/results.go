@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/journal"
+	"github.com/bifrost-run/bifrost/engine/report"
+	"github.com/bifrost-run/bifrost/engine/session"
+)
+
+// finish brings a job that has ended to its conclusion: the rest of the log, the results, the
+// machine. It is what Run, attach and the guardian have in common, and is called by whoever holds
+// the run's lock.
+func (e *Engine) finish(ctx context.Context, id string, h *Handle) (Result, error) {
+	status := h.known()
+	res := Result{
+		JobID: id, NodeID: h.node.ID(), Status: string(jobState(status)), ExitCode: exitCode(status), Signal: status.Signal, Reason: status.Reason,
+		Duration: status.Ended.Sub(status.Started), Price: h.node.PricePerHour(), LogPath: e.logPath(id),
+	}
+	if status.DiskFull {
+		e.cfg.Report.Emit(report.Event{Kind: report.Warning, Text: fmt.Sprintf("the disk of %s is full: the log of job %s may lack what did not fit", h.node.ID(), id)})
+	}
+	rec, err := e.journal.Job(ctx, id)
+	if err != nil {
+		return res, err
+	}
+	fetched, fetchErr := e.fetch(ctx, h, rec)
+	res.Results = fetched
+	policy, err := ParseFailure(rec.OnFailure)
+	if err != nil {
+		return res, err
+	}
+	releaseErr := h.node.conclude(ctx, policy, status.State == session.Exited && status.ExitCode == 0, fetchErr == nil, &res)
+	return res, errors.Join(fetchErr, releaseErr)
+}
+
+// fetch brings the job's results here, all of them even when one fails. The error names every one
+// that is not complete.
+func (e *Engine) fetch(ctx context.Context, h *Handle, rec journal.Job) ([]Fetched, error) {
+	var all []Fetched
+	var failed []string
+	var cause error
+	for _, spec := range rec.Results {
+		r, err := h.node.download(ctx, "results", h.dir, ResultSpec{Remote: spec.Remote, Local: spec.Local, Optional: spec.Optional})
+		got := Fetched{Remote: spec.Remote, Local: spec.Local, Files: r.Files + r.Skipped, Err: err}
+		if r.Target != "" {
+			got.Local = r.Target
+		}
+		all = append(all, got)
+		if err != nil {
+			failed = append(failed, spec.Remote)
+			cause = errors.Join(cause, err)
+		}
+	}
+	if cause != nil {
+		return all, &fault.Error{
+			Kind: fault.Results, Op: "results of", Target: rec.ID, Err: fmt.Errorf("%s not complete: %w", strings.Join(failed, ", "), cause),
+			Hint: "bifrost sync " + rec.ID + " fetches them again while the machine exists; optional(path) marks what may be missing",
+		}
+	}
+	return all, e.journal.SetJob(ctx, rec.ID, func(j *journal.Job) error {
+		j.ResultsDone = true
+		return nil
+	})
+}
+
+// Sync fetches a job's results now, as they are.
+func (e *Engine) Sync(ctx context.Context, jobID string) ([]Fetched, error) {
+	h, rec, err := e.attach(ctx, jobID)
+	if err != nil {
+		return nil, err
+	}
+	fetched, err := e.fetchNow(ctx, h, rec)
+	if err != nil || !rec.State.Final() {
+		return fetched, err
+	}
+	// The machine was held for these results only.
+	node, err := e.journal.Node(ctx, rec.NodeID)
+	if err == nil && !node.HoldUntil.IsZero() && node.State != journal.NodeGone {
+		err = h.node.terminate(ctx, "its results are complete")
+	}
+	return fetched, err
+}
+
+// fetchNow is fetch for a job that may still run: its results are then not done yet.
+func (e *Engine) fetchNow(ctx context.Context, h *Handle, rec journal.Job) ([]Fetched, error) {
+	if len(rec.Results) == 0 {
+		return nil, invalid("sync", rec.ID, errors.New("the job names no results"), "bifrost cp "+rec.ID+":PATH . copies any path")
+	}
+	if status, err := h.read(ctx); err != nil {
+		return nil, err
+	} else if status.Final() {
+		return e.fetch(ctx, h, rec)
+	}
+	var all []Fetched
+	var cause error
+	for _, spec := range rec.Results {
+		r, err := h.node.download(ctx, "sync", h.dir, ResultSpec{Remote: spec.Remote, Local: spec.Local, Optional: true})
+		all = append(all, Fetched{Remote: spec.Remote, Local: r.Target, Files: r.Files + r.Skipped, Err: err})
+		cause = errors.Join(cause, err)
+	}
+	return all, cause
+}
+
+func (e *Engine) logPath(id string) string { return filepath.Join(e.jobDir(id), "log") }
+
+// printedEvery bounds how often the count of shown bytes is written to the journal.
+const printedEvery = time.Second
+
+// counted passes bytes of a job's log on to w and records how many a person has seen, starting at
+// offset.
+func (e *Engine) counted(id string, w io.Writer, offset int64) *countingWriter {
+	if w == nil {
+		w = io.Discard
+	}
+	return &countingWriter{engine: e, id: id, w: w, count: offset}
+}
+
+type countingWriter struct {
+	engine *Engine
+	id     string
+	w      io.Writer
+	count  int64
+	saved  time.Time
+}
+
+func (c *countingWriter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.count += int64(n)
+	if err == nil && time.Since(c.saved) > printedEvery {
+		err = c.save()
+	}
+	return n, err
+}
+
+func (c *countingWriter) save() error {
+	c.saved = time.Now()
+	count := c.count
+	return c.engine.journal.SetJob(context.Background(), c.id, func(j *journal.Job) error {
+		j.Printed = max(j.Printed, count)
+		return nil
+	})
+}

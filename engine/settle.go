@@ -1,0 +1,190 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/journal"
+	"github.com/bifrost-run/bifrost/gpu"
+)
+
+// Settle looks after what dead processes left: machines and jobs of runs that nobody attends to get
+// a guardian, or, where there is none to start, are brought to their end here. Every command calls
+// it in the background; it is quick and silent when there is nothing.
+func (e *Engine) Settle(ctx context.Context) error {
+	runs, err := e.orphans(ctx)
+	var errs []error
+	for _, runID := range runs {
+		if len(e.cfg.Guardian) > 0 {
+			errs = append(errs, e.spawnGuardian(runID))
+		} else {
+			errs = append(errs, e.Guard(ctx, runID))
+		}
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// orphans lists the runs that something is left of and that nobody attends to.
+func (e *Engine) orphans(ctx context.Context) ([]string, error) {
+	nodes, err := e.journal.Nodes(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := e.journal.Jobs(ctx, journal.JobFilter{})
+	if err != nil {
+		return nil, err
+	}
+	var candidates []string
+	for _, n := range nodes {
+		if !releasable(n) {
+			continue
+		}
+		if used, err := e.inUse(ctx, n); err != nil {
+			return nil, err
+		} else if !used {
+			candidates = append(candidates, n.RunID)
+		}
+	}
+	for _, j := range jobs {
+		if j.Finish || j.State != journal.JobRunning {
+			candidates = append(candidates, j.RunID)
+		}
+	}
+	var runs []string
+	seen := map[string]bool{e.runID: true}
+	for _, id := range candidates {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		free, err := e.journal.TryRun(id)
+		if err != nil {
+			return nil, err
+		}
+		if free {
+			runs = append(runs, id)
+		}
+	}
+	return runs, nil
+}
+
+// A Reaped is a machine that Reap ended, or would end.
+type Reaped struct {
+	Node journal.Node
+	Why  string
+	Err  error
+}
+
+// Reap ends every machine that nobody needs and nobody attends to, and waits for it. With dryRun
+// it only lists them. Beside those of the journal it finds machines at the providers that carry
+// bifrost's label and that the journal calls gone or does not know; the latter are only listed.
+func (e *Engine) Reap(ctx context.Context, dryRun bool) ([]Reaped, error) {
+	nodes, err := e.journal.Nodes(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	var out []Reaped
+	known := map[string]journal.Node{}
+	for _, n := range nodes {
+		known[n.Name] = n
+		if !releasable(n) || n.RunID == e.runID {
+			continue
+		}
+		free, err := e.journal.TryRun(n.RunID)
+		if err != nil {
+			return out, err
+		}
+		used, err := e.inUse(ctx, n)
+		if err != nil {
+			return out, err
+		}
+		if !free || used || time.Now().Before(n.HoldUntil) {
+			continue
+		}
+		r := Reaped{Node: n, Why: "the process that rented it is gone"}
+		if n.State == journal.NodeReleasing {
+			r.Why = "its termination was not confirmed"
+		}
+		if !dryRun {
+			r.Err = e.reap(ctx, n)
+		}
+		out = append(out, r)
+	}
+	for _, p := range e.cfg.Providers {
+		insts, err := p.List(ctx)
+		if err != nil {
+			e.warn(providerFault("list", p.Name(), err))
+			continue
+		}
+		for _, inst := range insts {
+			n, ours := known[inst.Name]
+			if !strings.HasPrefix(inst.Name, "bifrost-") || inst.State == gpu.Terminated || ours && n.State != journal.NodeGone {
+				continue
+			}
+			r := Reaped{Node: journal.Node{ID: p.Name() + ":" + inst.ID, Name: inst.Name, Provider: p.Name(), PricePerHour: inst.PricePerHour}}
+			r.Why = "not in this journal: another user or machine may have rented it, so it is not touched"
+			if ours {
+				r.Why = "the journal says that it is gone, but it is there"
+				if !dryRun {
+					r.Err = e.terminateConfirmed(ctx, p, inst.ID)
+				}
+			}
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func (e *Engine) reap(ctx context.Context, n journal.Node) error {
+	if n.State == journal.NodeIntent {
+		return e.settleIntent(ctx, n)
+	}
+	return e.terminate(ctx, n, "reaped")
+}
+
+// settleIntent resolves an intent whose create call has no clear answer: the machine of its name
+// is ended, and an intent without one is closed.
+func (e *Engine) settleIntent(ctx context.Context, n journal.Node) error {
+	p, err := e.provider(n.Provider)
+	if err != nil {
+		return err
+	}
+	all, err := p.List(ctx)
+	if err != nil {
+		return providerFault("list", n.Provider, err)
+	}
+	for _, inst := range all {
+		if inst.Name != n.Name || inst.State == gpu.Terminated {
+			continue
+		}
+		n.ID = n.Provider + ":" + inst.ID
+		n.State = journal.NodeCreated
+		describe(&n, inst)
+		if err := e.journal.NodeCreated(ctx, n.Name, n); err != nil {
+			return err
+		}
+		return e.terminate(ctx, n, "its create call had no answer")
+	}
+	if time.Since(n.Created) < adoptTimeout {
+		return &fault.Error{Kind: fault.Unreleased, Op: "settle", Target: n.Name, Err: errors.New("the provider does not show it yet"), Hint: "bifrost reap looks again"}
+	}
+	return e.journal.SetNode(ctx, n.ID, func(rec *journal.Node) error {
+		rec.State, rec.Note = journal.NodeGone, "no machine of this name exists"
+		return nil
+	})
+}
+
+// machineGone reports whether the provider says that a rented machine does not exist any more.
+func (e *Engine) machineGone(ctx context.Context, n journal.Node) bool {
+	p, err := e.provider(n.Provider)
+	if err != nil {
+		return false
+	}
+	_, id, _ := strings.Cut(n.ID, ":")
+	inst, err := p.Get(ctx, id)
+	var refusal *gpu.Error
+	return errors.As(err, &refusal) && refusal.Kind == gpu.NotFound || err == nil && inst.State == gpu.Terminated
+}
