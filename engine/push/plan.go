@@ -51,7 +51,11 @@ func makePlan(tree []entry, node *remoteState) *plan {
 	above := map[string]bool{}
 	for q := range p.placed {
 		parents(q, above)
-		if !inTree[q] && !(needed[q] && recorded[q].typ == folder) {
+		gone := !inTree[q]
+		if needed[q] { // a folder now; a file or link in its place has to go
+			gone = recorded[q].typ != folder
+		}
+		if gone {
 			p.remove = append(p.remove, q)
 		}
 	}
