@@ -41,16 +41,15 @@ func converse(ctx context.Context, runner ssh.Runner, script string) *conversati
 	return c
 }
 
-// tell runs fn, which writes to the command, beside the reader, and closes the command's input when
-// fn is done. Its error is the reader's to find out: what is not asked for does not come.
+// tell runs fn, which writes to the command, beside the reader, and ends the command's input when fn
+// is done. Where fn fails the command finds its input too short.
 func (c *conversation) tell(fn func(io.Writer) error) {
 	c.writers.Go(func() {
-		w := bufio.NewWriterSize(c.in, 64<<10)
-		err := fn(w)
-		if err == nil {
-			err = w.Flush()
+		w := bufio.NewWriterSize(c.in, 256<<10)
+		if fn(w) == nil {
+			_ = w.Flush()
 		}
-		_ = c.in.CloseWithError(err) // nil is io.EOF
+		_ = c.in.Close()
 	})
 }
 

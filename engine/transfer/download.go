@@ -53,6 +53,9 @@ func Download(ctx context.Context, runner ssh.Runner, req Request) (Result, erro
 
 func download(ctx context.Context, runner ssh.Runner, req Request, again retry) (Result, error) {
 	start := time.Now()
+	if err := checkRemote("download", req.RemoteDir, req.Remote); err != nil {
+		return Result{}, err
+	}
 	local, err := resolveLocal(req.LocalDir, req.Local)
 	if err != nil {
 		return Result{}, &fault.Error{Kind: fault.Invalid, Op: "download to", Target: req.Local, Err: err}

@@ -19,6 +19,9 @@ import (
 // absolute or "~/…"; an empty dir is the home. A file of more than limit bytes is an error of kind
 // invalid that says to download it.
 func ReadFile(ctx context.Context, runner ssh.Runner, dir, name string, limit int64) ([]byte, error) {
+	if err := checkRemote("read", dir, name); err != nil {
+		return nil, err
+	}
 	whole := joinRemote(dir, name)
 	var answer limited
 	answer.left = limit + maxRecord // the head, which is longer than a path only where it is not read
@@ -99,6 +102,9 @@ chmod "$mode" "$t" && mv -f "$t" "$p"
 // are made. A mode of 0 keeps that of a file that is there, and is 0644 for a new one. The path is as
 // for ReadFile.
 func WriteFile(ctx context.Context, runner ssh.Runner, dir, name string, data []byte, mode fs.FileMode) error {
+	if err := checkRemote("write", dir, name); err != nil {
+		return err
+	}
 	remote := resolveRemote(dir, name)
 	if remote.contents {
 		return &fault.Error{Kind: fault.Invalid, Op: "write", Target: remote.path, Err: errors.New("a file name does not end with a slash")}
@@ -124,6 +130,9 @@ func WriteFile(ctx context.Context, runner ssh.Runner, dir, name string, data []
 // Exists says whether there is something at a path on the node; a link to nothing is nothing. The
 // path is as for ReadFile.
 func Exists(ctx context.Context, runner ssh.Runner, dir, name string) (bool, error) {
+	if err := checkRemote("look for", dir, name); err != nil {
+		return false, err
+	}
 	whole := joinRemote(dir, name)
 	var answer limited
 	var stderr tail
@@ -147,6 +156,9 @@ func Exists(ctx context.Context, runner ssh.Runner, dir, name string) (bool, err
 // ExpandPath returns the absolute path on the node that a path means there: "~" is the home of the
 // user, and a relative path starts at dir. Whether anything exists there does not matter.
 func ExpandPath(ctx context.Context, runner ssh.Runner, dir, name string) (string, error) {
+	if err := checkRemote("expand", dir, name); err != nil {
+		return "", err
+	}
 	whole := joinRemote(dir, name)
 	rest, ok := strings.CutPrefix(whole, "~")
 	if !ok {
@@ -176,10 +188,8 @@ func nodeFault(op, target string, stderr *tail, err error) error {
 	if len(lines) > 0 {
 		f.Err = &reasonError{strings.Join(lines[:min(len(lines), 3)], "; "), err}
 	}
-	for _, line := range lines {
-		if strings.Contains(line, "No space left") || strings.Contains(line, "quota exceeded") {
-			f.Kind, f.Hint = fault.DiskFull, "free space on the node, then run the same again"
-		}
+	if noSpace(lines) {
+		f.Kind, f.Hint = fault.DiskFull, "free space on the node, then run the same again"
 	}
 	return f
 }

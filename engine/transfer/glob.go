@@ -24,8 +24,8 @@ func Glob(ctx context.Context, runner ssh.Runner, dir, pattern string) ([]string
 	if pattern == "" {
 		return nil, invalid("the pattern is empty")
 	}
-	if strings.ContainsRune(pattern, 0) {
-		return nil, invalid("a pattern holds no NUL")
+	if err := checkRemote("glob", dir, pattern); err != nil {
+		return nil, err
 	}
 	for part := range strings.SplitSeq(pattern, "/") {
 		if part == "**" {

@@ -302,3 +302,21 @@ func (s *shortStdin) Run(ctx context.Context, cmd ssh.Command) error {
 	cmd.Stdin = bytes.NewReader(b[:len(b)/2])
 	return s.Runner.Run(ctx, cmd)
 }
+
+// A cutStdin is a node whose connection breaks when so many bytes were sent to it, one number for
+// each command; after these the connection holds.
+type cutStdin struct {
+	ssh.Runner
+	after []int64
+	runs  int
+}
+
+func (c *cutStdin) Run(ctx context.Context, cmd ssh.Command) error {
+	c.runs++
+	if c.runs > len(c.after) {
+		return c.Runner.Run(ctx, cmd)
+	}
+	cmd.Stdin = io.LimitReader(cmd.Stdin, c.after[c.runs-1])
+	_ = c.Runner.Run(ctx, cmd)
+	return &ssh.LostError{Err: errCut}
+}

@@ -1,9 +1,22 @@
 package transfer
 
 import (
+	"errors"
 	"path"
 	"strings"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
 )
+
+// checkRemote refuses what can be no path on any node.
+func checkRemote(op string, paths ...string) error {
+	for _, p := range paths {
+		if strings.ContainsRune(p, 0) {
+			return &fault.Error{Kind: fault.Invalid, Op: op, Target: show(p), Err: errors.New("a path holds no NUL")}
+		}
+	}
+	return nil
+}
 
 // A remotePath is a path on the node as a user wrote it, made whole: it starts with "/" or "~".
 type remotePath struct {
