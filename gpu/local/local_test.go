@@ -412,3 +412,8 @@ func readAll(t *testing.T, r io.Reader) string {
 	must(t, err)
 	return string(data)
 }
+
+func newRequest(t *testing.T) (gpu.CreateRequest, ssh.Signer) {
+	t.Helper()
+	return gputest.NewRequest(t, New(Config{StateDir: "/nonexistent"}))
+}

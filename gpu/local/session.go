@@ -27,7 +27,8 @@ type session struct {
 	env     []string
 	term    *terminal // nil without pty-req
 	started bool
-	running sync.WaitGroup // whatever was started
+	begin   func()         // copies and waits for what was started; called once the request is answered
+	running sync.WaitGroup // whatever begin started
 
 	mu   sync.Mutex
 	pid  int         // of the command while it has not been waited for, else 0
@@ -45,6 +46,11 @@ func (s *server) session(conn *ssh.ServerConn, offered ssh.NewChannel) {
 		ok := ses.request(req)
 		if req.WantReply {
 			_ = req.Reply(ok, nil) // the loop ends where the connection has
+		}
+		// Not before: a command that has ended closes the channel, and a reply would not get through.
+		if ses.begin != nil {
+			ses.begin()
+			ses.begin = nil
 		}
 		if ok && ses.term != nil && req.Type == "pty-req" {
 			ses.env = append(ses.env, "TERM="+ses.term.name)
@@ -164,19 +170,21 @@ func (ses *session) startOnPipes(cmd *exec.Cmd) error {
 	}
 	stdin, stdout, stderr := files[1], files[2], files[4]
 	ses.setPid(cmd.Process.Pid)
-	var output sync.WaitGroup
-	output.Go(func() { copyOut(ses.ch, stdout) })
-	output.Go(func() { copyOut(ses.ch.Stderr(), stderr) })
-	ses.running.Go(func() {
-		_, _ = io.Copy(stdin, ses.ch) // a command need not read what it is sent
-		stdin.Close()
-	})
-	ses.running.Go(func() {
-		ses.finish(cmd)
-		stdin.Close()
-		output.Wait()
-		ses.ch.Close()
-	})
+	ses.begin = func() {
+		var output sync.WaitGroup
+		output.Go(func() { copyOut(ses.ch, stdout) })
+		output.Go(func() { copyOut(ses.ch.Stderr(), stderr) })
+		ses.running.Go(func() {
+			_, _ = io.Copy(stdin, ses.ch) // a command need not read what it is sent
+			stdin.Close()
+		})
+		ses.running.Go(func() {
+			ses.finish(cmd)
+			stdin.Close()
+			output.Wait()
+			ses.ch.Close()
+		})
+	}
 	return nil
 }
 
@@ -198,15 +206,17 @@ func (ses *session) startOnTerminal(cmd *exec.Cmd) error {
 		return err
 	}
 	ses.setPid(cmd.Process.Pid)
-	var output sync.WaitGroup
-	output.Go(func() { _, _ = io.Copy(ses.ch, term.master) }) // ends with an error when the terminal is hung up
-	ses.running.Go(func() { _, _ = io.Copy(term.master, ses.ch) })
-	ses.running.Go(func() {
-		ses.finish(cmd)
-		output.Wait()
-		ses.hangUp()
-		ses.ch.Close()
-	})
+	ses.begin = func() {
+		var output sync.WaitGroup
+		output.Go(func() { _, _ = io.Copy(ses.ch, term.master) }) // ends with an error when the terminal is hung up
+		ses.running.Go(func() { _, _ = io.Copy(term.master, ses.ch) })
+		ses.running.Go(func() {
+			ses.finish(cmd)
+			output.Wait()
+			ses.hangUp()
+			ses.ch.Close()
+		})
+	}
 	return nil
 }
 
@@ -242,15 +252,17 @@ func (ses *session) startSFTP() bool {
 		ses.srv.log.Print(err)
 		return false
 	}
-	ses.running.Go(func() {
-		var code uint32
-		if err := server.Serve(); err != nil && !errors.Is(err, io.EOF) {
-			code = 1
-		}
-		server.Close()
-		_, _ = ses.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{code}))
-		ses.ch.Close()
-	})
+	ses.begin = func() {
+		ses.running.Go(func() {
+			var code uint32
+			if err := server.Serve(); err != nil && !errors.Is(err, io.EOF) {
+				code = 1
+			}
+			server.Close()
+			_, _ = ses.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{code}))
+			ses.ch.Close()
+		})
+	}
 	return true
 }
 
