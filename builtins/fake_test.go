@@ -183,7 +183,7 @@ func (h *fakeHandle) Wait(_ context.Context, timeout time.Duration) (int, error)
 	return code, nil
 }
 func (h *fakeHandle) Status(context.Context) (string, error) { return "running", nil }
-func (h *fakeHandle) Cancel(context.Context) error { h.node.engine.say("cancel"); return nil }
+func (h *fakeHandle) Cancel(context.Context) error           { h.node.engine.say("cancel"); return nil }
 
 func (h *fakeHandle) Terminate(context.Context) error { h.node.engine.say("terminate"); return nil }
 

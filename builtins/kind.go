@@ -65,10 +65,6 @@ func text(v star.Value, wanted string) (string, error) {
 	return s, nil
 }
 
-func strKind() Kind {
-	return Kind{"str", func(_ *Call, v star.Value) (any, error) { return text(v, "a string") }}
-}
-
 // nameKind is a string that is not empty.
 func nameKind() Kind {
 	return Kind{"str", func(_ *Call, v star.Value) (any, error) {

@@ -139,6 +139,9 @@ func runScript(t *testing.T, dir, file string) string {
 		fmt.Fprintf(out, "exit %d\n", outcome.ExitCode)
 	}
 	text := out.b.String()
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += "\n" // an archive has whole lines
+	}
 	if strings.Contains(text, theSecret) {
 		t.Errorf("%s: the output has the value of the secret", file)
 	}
