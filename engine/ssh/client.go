@@ -30,8 +30,9 @@ type Client struct {
 	enders sync.WaitGroup // what ends remote processes
 
 	mu       sync.Mutex
-	closed   bool
+	shut     bool    // by Close
 	reached  bool    // at least once
+	limit    int     // most sessions on a connection, as the server's refusals taught; 0 is unknown
 	conns    []*conn // the first one is kept, the others only while they are needed
 	dialing  *dialing
 	seen     gossh.PublicKey            // the node's host key
@@ -125,65 +126,128 @@ func (c *Client) Run(ctx context.Context, cmd Command) error {
 			})
 		},
 	}
-	return s.run(ctx, reqs, func() { c.release(n) })
+	return s.run(ctx, reqs, func() { c.closed(n) })
 }
 
 // begin counts an operation, which Close waits for.
 func (c *Client) begin() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
+	if c.shut {
 		return &fault.Error{Kind: fault.Unreachable, Op: "use the connection to", Target: c.cfg.Target.String(), Err: errClosed}
 	}
 	c.wg.Add(1)
 	return nil
 }
 
+// lagPause is how long a server that has just ended sessions is given to notice.
+const lagPause = 20 * time.Millisecond
+
 // session opens a session channel on a living connection. Nothing has been sent to a shell when it
-// fails, so it tries again on another connection.
+// fails, so it tries again on another connection. The place on the connection is given back with
+// closed.
 func (c *Client) session(ctx context.Context) (*conn, gossh.Channel, <-chan *gossh.Request, error) {
-	const tries = 5 // a connection may die just after it was made; five in a row are no accident
-	var last error
-	for range tries {
+	const (
+		mostBroken = 5  // a connection may die just after it was made; five in a row are no accident
+		mostLags   = 50 // waits of lagPause
+	)
+	var broken, lags int
+	for {
 		n, err := c.reserve(ctx)
 		if err != nil {
 			return nil, nil, nil, err
 		}
 		ch, reqs, err := n.open(ctx, "session", nil)
 		if err == nil {
+			c.opened(n)
 			return n, ch, reqs, nil
 		}
-		var refused *gossh.OpenChannelError
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			c.release(n)
 			return nil, nil, nil, context.Cause(ctx)
-		case errors.As(err, &refused):
-			if !c.full(n) {
-				return nil, nil, nil, &fault.Error{
-					Kind: fault.Unreachable, Op: "open a session on", Target: c.cfg.Target.String(),
-					Err:  fmt.Errorf("the server refuses it: %s", refused.Message),
-					Hint: "see MaxSessions in its sshd_config and its log",
-				}
-			}
-			last = err
-		default:
+		}
+		var refused *gossh.OpenChannelError
+		if !errors.As(err, &refused) {
 			n.close(err)
 			c.release(n)
-			last = err
+			if broken++; broken < mostBroken {
+				continue
+			}
+			return nil, nil, nil, &fault.Error{
+				Kind: fault.Unreachable, Op: "open a session on", Target: c.cfg.Target.String(),
+				Err: fmt.Errorf("the connection broke %d times: %w", broken, err), Hint: "try again",
+			}
+		}
+		switch c.refused(n, lags < mostLags) {
+		case useless:
+			return nil, nil, nil, &fault.Error{
+				Kind: fault.Unreachable, Op: "open a session on", Target: c.cfg.Target.String(),
+				Err:  fmt.Errorf("the server refuses it: %s", refused.Message),
+				Hint: "see MaxSessions in its sshd_config and its log",
+			}
+		case lagging:
+			lags++
+			t := time.NewTimer(lagPause)
+			select {
+			case <-t.C:
+			case <-ctx.Done():
+			}
+			t.Stop()
+		case full: // its limit is known now, and each refusal lowers it: this comes to an end
 		}
 	}
-	return nil, nil, nil, &fault.Error{
-		Kind: fault.Unreachable, Op: "open a session on", Target: c.cfg.Target.String(),
-		Err: fmt.Errorf("the connection broke %d times: %w", tries, last), Hint: "try again",
+}
+
+// A refusal is what it means that a server refuses a session.
+type refusal int
+
+const (
+	full    refusal = iota // other sessions take all places of the connection
+	lagging                // sessions are just beginning or ending, so the refusal teaches nothing
+	useless                // the server takes none
+)
+
+// refused gives the place on n back and learns from the refusal.
+func (c *Client) refused(n *conn, mayLag bool) refusal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.inUse--
+	switch {
+	case mayLag && (n.held < n.peak || n.held < n.inUse):
+		return lagging
+	case n.held == 0:
+		return useless
 	}
+	if n.limit == 0 || n.held < n.limit {
+		n.limit = n.held
+	}
+	if c.limit == 0 || n.limit < c.limit {
+		c.limit = n.limit
+	}
+	return full
+}
+
+// opened counts a session that the server has confirmed.
+func (c *Client) opened(n *conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n.held++
+	n.peak = max(n.peak, n.held)
+}
+
+// closed gives back the place of a session that was opened.
+func (c *Client) closed(n *conn) {
+	c.mu.Lock()
+	n.held--
+	c.mu.Unlock()
+	c.release(n)
 }
 
 // reserve returns a living connection with room for a session and counts it; dials if there is none.
 func (c *Client) reserve(ctx context.Context) (*conn, error) {
 	for {
 		c.mu.Lock()
-		if c.closed {
+		if c.shut {
 			c.mu.Unlock()
 			return nil, errClosed
 		}
@@ -224,6 +288,9 @@ func (c *Client) reserve(ctx context.Context) (*conn, error) {
 		if err == nil {
 			c.reached = true
 			n.inUse = 1
+			if n.limit == 0 {
+				n.limit = c.limit
+			}
 			c.conns = append(c.conns, n)
 		} else if ctx.Err() == nil {
 			d.err = err // those who wait have the same node before them
@@ -242,7 +309,7 @@ func (c *Client) dialWhileOpen(ctx context.Context, patience time.Duration) (*co
 	return c.dial(ctx, patience)
 }
 
-// release gives a session's place on n back.
+// release gives a place on n back.
 func (c *Client) release(n *conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -268,21 +335,6 @@ func (c *Client) retire(n *conn) {
 	n.close(errors.New("not needed any more"))
 }
 
-// full notes that the server takes no more sessions on n and gives the place back. It reports
-// whether n has other sessions; a connection that takes not even one is of no use.
-func (c *Client) full(n *conn) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n.inUse--
-	if n.inUse == 0 {
-		return false
-	}
-	if n.limit == 0 || n.inUse < n.limit {
-		n.limit = n.inUse
-	}
-	return true
-}
-
 // enderGrace is how long Close waits for remote processes to be ended.
 const enderGrace = 2 * time.Second
 
@@ -290,12 +342,12 @@ const enderGrace = 2 * time.Second
 // LostError.
 func (c *Client) Close() error {
 	c.mu.Lock()
-	if c.closed {
+	if c.shut {
 		c.mu.Unlock()
 		c.wg.Wait()
 		return nil
 	}
-	c.closed = true
+	c.shut = true
 	c.mu.Unlock()
 	c.cancel()
 

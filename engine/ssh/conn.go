@@ -28,6 +28,8 @@ type conn struct {
 	// The pool's, guarded by Client.mu.
 	inUse int         // sessions open or being opened
 	limit int         // most sessions that the server takes; 0 as long as that is unknown
+	held  int         // of inUse, those that the server has confirmed
+	peak  int         // most that were held at a time
 	idle  *time.Timer // closes a connection beyond the first one
 }
 
@@ -77,7 +79,7 @@ func (n *conn) end(err error) {
 	}
 }
 
-// why returns the reason for the end of a dead connection.
+// why returns the reason for the connection's end, nil as long as it lives.
 func (n *conn) why() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -90,14 +92,8 @@ func (n *conn) close(cause error) {
 	n.ssh.Close()
 }
 
-func (n *conn) isDead() bool {
-	select {
-	case <-n.dead:
-		return true
-	default:
-		return false
-	}
-}
+// isDead reports whether the connection has ended or is about to.
+func (n *conn) isDead() bool { return n.why() != nil }
 
 // watch probes a silent peer and closes the connection when it stays silent.
 func (n *conn) watch(k keepalive) {
@@ -166,8 +162,9 @@ type wire struct {
 	reads atomic.Int32
 	quick func() // sets TCP_QUICKACK; nil where there is no such thing
 
-	mu    sync.Mutex
-	first []byte
+	mu     sync.Mutex
+	first  []byte
+	failed error // of Read
 }
 
 // quickReads is how many reads are acknowledged at once: the handshake takes about 60, most of them
@@ -184,6 +181,11 @@ func (w *wire) Read(b []byte) (int, error) {
 	n, err := w.Conn.Read(b)
 	if n > 0 {
 		w.last.Store(time.Now().UnixNano())
+	}
+	if err != nil {
+		w.mu.Lock()
+		w.failed = err
+		w.mu.Unlock()
 	}
 	if w.reads.Load() < quickReads {
 		w.reads.Add(1)
@@ -202,6 +204,14 @@ func (w *wire) Read(b []byte) (int, error) {
 // quiet is the wall time since the peer was last heard; it counts while this machine sleeps.
 func (w *wire) quiet() time.Duration {
 	return time.Duration(time.Now().UnixNano() - w.last.Load())
+}
+
+// err returns the error that ended reading, nil as long as it goes on. It is set before any channel
+// sees the end.
+func (w *wire) err() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.failed
 }
 
 func (w *wire) greeting() string {

@@ -249,14 +249,28 @@ func (s *session) run(ctx context.Context, reqs <-chan *gossh.Request, release f
 	}
 	s.out.close()
 	s.err.close()
+	whole := s.whole()
 	s.conn.wg.Go(func() { s.ch.Close() })
-	if !st.known {
+	if !st.known || !whole {
 		return &LostError{Err: s.lost()}
 	}
 	if !s.out.isStarted() {
 		return s.notStarted("it ended with " + (&st.exit).Error())
 	}
 	return st.err()
+}
+
+// whole reports whether the streams ended because the server said so. A server may send the exit
+// status before the last output, so a connection that breaks in between leaves a status without the
+// bytes that belong to it, and x/crypto shows both ends as io.EOF.
+func (s *session) whole() bool {
+	broken := s.conn.wire.err()
+	if broken == nil {
+		return true
+	}
+	// A channel that the server has closed says io.EOF; on a broken connection a write says why it
+	// broke. Where that is io.EOF too, the worse is assumed.
+	return !errors.Is(broken, io.EOF) && errors.Is(s.ch.CloseWrite(), io.EOF)
 }
 
 // lost says why there is no exit status. The channel ends just before the connection is known to be
