@@ -201,7 +201,10 @@ func (h *hasty) Run(ctx context.Context, cmd ssh.Command) error {
 	if err := c.Start(); err != nil {
 		return err
 	}
-	go io.Copy(in, cmd.Stdin) // ends when Push closes its end
+	go func() { // ends when Push closes its end
+		io.Copy(in, cmd.Stdin)
+		in.Close()
+	}()
 	err = c.Wait()
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -382,6 +385,7 @@ func TestMissingPrograms(t *testing.T) {
 	src := t.TempDir()
 	write(t, src, tree{"a": "1"})
 	node := busyboxNode(t)
+	node.Argv = nil // busybox's own shell finds its programs anywhere
 	must(t, os.Remove(filepath.Join(node.Path, "tar")))
 	if err := pushErr(t, node, Request{Source: src, Workspace: "~/w"}); err.Kind != fault.Invalid || !strings.Contains(err.Error(), "the node has no tar") {
 		t.Errorf("got %v (%s)", err, err.Kind)

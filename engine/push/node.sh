@@ -11,7 +11,7 @@ die() {
   k=$1
   shift
   case $* in
-  *"o space left"*|*"uota exceeded"*) k=full ;;
+  *"o space left"*|*"uota exceeded"*|*"Wrote only"*|*"hort write"*) k=full ;;
   esac
   [ $k != full ] || set -- $(df -kP . | sed 1d) "
 $*"

@@ -36,7 +36,6 @@ type conversation struct {
 	in     *bufio.Writer
 	inPipe *io.PipeWriter
 	out    *bufio.Reader
-	outR   *io.PipeReader
 	ended  chan struct{}
 	err    error // of Run; set before ended is closed
 	stderr tail
@@ -45,17 +44,17 @@ type conversation struct {
 
 func open(ctx context.Context, runner ssh.Runner, workspace, client string) *conversation {
 	inR, inW := io.Pipe()
-	outR, outW := io.Pipe()
-	c := &conversation{in: bufio.NewWriterSize(inW, 256<<10), inPipe: inW, out: bufio.NewReaderSize(outR, 64<<10), outR: outR, ended: make(chan struct{})}
+	out := newMailbox()
+	c := &conversation{in: bufio.NewWriterSize(inW, 256<<10), inPipe: inW, out: bufio.NewReaderSize(out, 64<<10), ended: make(chan struct{})}
 	c.stop = context.AfterFunc(ctx, func() { inW.CloseWithError(context.Cause(ctx)) })
 	go func() {
 		defer close(c.ended)
 		c.err = runner.Run(ctx, ssh.Command{
 			Script: "W=" + ssh.QuotePath(workspace) + "\nC=" + ssh.Quote(encodeWord(client)) + "\n" + strip(nodeScript),
-			Stdin:  inR, Stdout: outW, Stderr: &c.stderr,
+			Stdin:  inR, Stdout: out, Stderr: &c.stderr,
 		})
 		inR.CloseWithError(errEnded)
-		outW.CloseWithError(io.EOF)
+		out.end()
 	}()
 	return c
 }
@@ -66,8 +65,6 @@ var errEnded = errors.New("the node's side has ended")
 func (c *conversation) close() error {
 	c.in.Flush()
 	c.inPipe.Close()
-	io.Copy(io.Discard, c.out)
-	c.outR.Close()
 	<-c.ended
 	c.stop()
 	return c.err
