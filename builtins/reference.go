@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// WriteReference writes everything that scripts can say as Markdown. The same library gives the same
-// text every time.
-func (l *Library) WriteReference(w io.Writer) error {
+// WriteReference writes everything that scripts can say as Markdown. The text is the same every time.
+func WriteReference(w io.Writer) error {
+	l := New(nil, Options{})
 	var b strings.Builder
 	b.WriteString("# Reference of the script language\n\n" +
 		"Generated from the table of builtins; do not edit. Scripts are Starlark, a small Python. Beside what is listed here they have " +

@@ -159,7 +159,7 @@ func refuses(t *testing.T, script string, refused []policy.Capability, name stri
 func TestReference(t *testing.T) {
 	t.Parallel()
 	var a, b bytes.Buffer
-	if err := errors.Join(New(nil, Options{}).WriteReference(&a), New(nil, Options{}).WriteReference(&b)); err != nil {
+	if err := errors.Join(WriteReference(&a), WriteReference(&b)); err != nil {
 		t.Fatal(err)
 	}
 	if a.String() != b.String() {
