@@ -191,11 +191,11 @@ func TestBackgroundHoldsOutput(t *testing.T) {
 func TestSignalRequest(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	for sig, want := range map[ssh.Signal]string{ssh.SIGTERM: "TERM", ssh.SIGKILL: "KILL", ssh.SIGINT: "INT", ssh.SIGUSR1: "USR1"} {
+	for sig, want := range map[ssh.Signal]string{ssh.SIGTERM: "TERM", ssh.SIGKILL: "KILL", ssh.SIGHUP: "HUP", ssh.SIGUSR1: "USR1"} {
 		s := n.session()
 		out, err := s.StdoutPipe()
 		must(t, err)
-		must(t, s.Start("echo ready; sleep 1000; true")) // both are signalled
+		must(t, s.Start("echo ready; sleep 1000; true")) // the shell and its child are signalled; dash may lose a SIGINT here, so none of that
 		buf := make([]byte, 6)
 		_, err = io.ReadFull(out, buf)
 		must(t, err)
