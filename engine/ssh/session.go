@@ -270,7 +270,8 @@ func (s *session) whole() bool {
 	}
 	// A channel that the server has closed says io.EOF; on a broken connection a write says why it
 	// broke. Where that is io.EOF too, the worse is assumed.
-	return !errors.Is(broken, io.EOF) && errors.Is(s.ch.CloseWrite(), io.EOF)
+	_, err := s.ch.SendRequest("signal", false, nil)
+	return !errors.Is(broken, io.EOF) && errors.Is(err, io.EOF)
 }
 
 // lost says why there is no exit status. The channel ends just before the connection is known to be
