@@ -81,12 +81,14 @@ const headScript = `export LC_ALL=C
 nl='
 '
 say() { printf '%s\000%s\000%s\000%s\000' "$1" "$p" "$2" "$3"; }
+# Some shells do not say why cd fails.
+enter() { [ -x "$1" ] || { echo "$1: Permission denied" >&2; exit 1; }; cd "$1" || exit 1; }
 if [ -d "$p" ]; then
-	cd "$p" || exit 1
+	enter "$p"
 	kind=d
 	say d "$(pwd -P)" ''
 elif [ -f "$p" ]; then
-	cd "${p%/*}/" || exit 1
+	enter "${p%/*}/"
 	kind=f
 	say f "$(pwd -P)" ''
 elif [ -e "$p" ] || [ -L "$p" ]; then
@@ -99,6 +101,7 @@ else
 		case $d in */*) d=${d%/*} ;; *) d=/ ;; esac
 		d=${d:-/}
 	done
+	enter "$d"
 	say m "$d" "$(ls -A "$d" 2>&1 | head -n 9)"
 	exit 0
 fi

@@ -1,3 +1,5 @@
+//go:build unix
+
 package transfer
 
 import (
@@ -22,18 +24,13 @@ import (
 	"github.com/bifrost-run/bifrost/engine/ssh"
 )
 
-// need skips a test that cannot run here, except where everything must run.
+// need is enginetest.Need for one program, and returns where it is.
 func need(t *testing.T, program string) string {
 	t.Helper()
+	enginetest.Need(t, program)
 	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("%s is missing, and CI=true wants every test to run", program)
-	}
-	t.Skipf("%s is not installed", program)
-	return ""
+	must(t, err)
+	return path
 }
 
 // forNodes runs a test on a node with the system's shell and coreutils, and on one with busybox and

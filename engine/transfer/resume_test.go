@@ -1,3 +1,5 @@
+//go:build unix
+
 package transfer
 
 import (
@@ -262,4 +264,29 @@ func TestDownloadGivesUpAfterItsPatience(t *testing.T) {
 	if !errors.Is(err, refused) || runs != 1 {
 		t.Errorf("got %v after %d commands, want %v at once", err, runs, refused)
 	}
+}
+
+// Downloads of the same thing to the same place at the same time end with what was fetched.
+func TestDownloadsAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	node := &enginetest.Shell{Home: t.TempDir()}
+	want := tree{"big": noise(1, 2<<20), "d/mid": noise(2, 200<<10), "l": "-> big"}
+	for i := range 40 {
+		want[fmt.Sprintf("many/%d", i)] = noise(uint64(i), 1000)
+	}
+	want.write(t, filepath.Join(node.Home, "r"))
+	dir := t.TempDir()
+	errs := make(chan error)
+	for range 4 {
+		go func() {
+			_, err := Download(t.Context(), node, Request{Remote: "r/", RemoteDir: "~", Local: "to", LocalDir: dir})
+			errs <- err
+		}()
+	}
+	for range 4 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	diffTree(t, filepath.Join(dir, "to"), want)
 }
