@@ -47,8 +47,8 @@ stale() {
 H=$(uname -n)
 O=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo -)
 start $$
-lock() { e=$(ln -s "$$ $s $O $H $(date +%s) $C" .bifrost/lock 2>&1); }
-me=$s
+l="$$ $s $O $H $(date +%s) $C"
+lock() { e=$(ln -s "$l" .bifrost/lock 2>&1); }
 lock || {
   h=$(readlink .bifrost/lock) || die write "$e"
   find .bifrost/unlock -prune -mmin +1 -exec rmdir {} \; 2>/dev/null
@@ -57,10 +57,9 @@ lock || {
     [ "$(readlink .bifrost/lock)" != "$h" ] || rm -f .bifrost/lock
     rmdir .bifrost/unlock
   }
-  s=$me
   lock || die locked "$(readlink .bifrost/lock)"
 }
-trap 'rm -rf .bifrost/stage; rm -f .bifrost/lock' EXIT
+trap '[ "$(readlink .bifrost/lock)" != "$l" ] || { rm -rf .bifrost/stage; rm -f .bifrost/lock; }' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 rm -rf .bifrost/stage
 

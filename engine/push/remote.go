@@ -261,7 +261,7 @@ func (r *refusal) fault(workspace string) error {
 		e.Hint = "choose a workspace that the user of the connection may write to"
 	case "locked":
 		e.Kind, e.Err = fault.Conflict, errors.New("another push is at it: "+holder(r.text))
-		e.Hint = "wait until it has ended; if it has not, though nobody pushes: rm " + workspace + "/.bifrost/lock on the node"
+		e.Hint = "wait until it has ended; if nobody pushes any more, as after a broken connection, then on the node: kill -9 " + r.text[:strings.IndexByte(r.text+" ", ' ')] + "; rm " + workspace + "/.bifrost/lock"
 	case "collide":
 		e.Kind, e.Err = fault.Conflict, fmt.Errorf("%s is in the way: on the node it is something that bifrost did not put there", path)
 		e.Hint = "move it away on the node, or rename it here; nothing was changed"

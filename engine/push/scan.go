@@ -38,6 +38,7 @@ func scanTree(ctx context.Context, source string, exclude []string, notice func(
 	if err := s.list(ctx); err != nil {
 		return nil, err
 	}
+	s.dropBehindLinks()
 	if err := s.applyIgnoreFile(ctx); err != nil {
 		return nil, err
 	}
@@ -215,6 +216,28 @@ func (s *scan) applyIgnoreFile(ctx context.Context) error {
 	}
 	s.entries = kept
 	return nil
+}
+
+// dropBehindLinks drops tracked files whose folder has been replaced by a link: to git they are
+// deleted, though a file can be found at their path.
+func (s *scan) dropBehindLinks() {
+	links := map[string]bool{}
+	for _, e := range s.entries {
+		if e.typ == link {
+			links[e.path] = true
+		}
+	}
+	if len(links) == 0 {
+		return
+	}
+	s.entries = slices.DeleteFunc(s.entries, func(e entry) bool {
+		for dir := path.Dir(e.path); dir != "."; dir = path.Dir(dir) {
+			if links[dir] {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // checkLinks reads the links and refuses those that lead out of the tree: on the node they would

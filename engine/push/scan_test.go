@@ -1,3 +1,5 @@
+//go:build unix
+
 package push
 
 import (
@@ -67,7 +69,7 @@ func TestScanRepository(t *testing.T) {
 	runGit(t, src, "init", "-q")
 	write(t, src, tree{
 		".gitignore": "*.log\nbuild/\n", "kept": "1", "changed": "1", "deleted": "1", "gone/with/its/folder": "1",
-		"forced.log": "1", "becomes a folder": "1", "sub/in": "1", "sub/.gitignore": "local\n",
+		"forced.log": "1", "becomes a folder": "1", "becomes a link/kept": "1", "sub/in": "1", "sub/.gitignore": "local\n",
 	})
 	runGit(t, src, "add", "-f", "forced.log")
 	commit(t, src)
@@ -76,10 +78,11 @@ func TestScanRepository(t *testing.T) {
 	must(t, os.RemoveAll(filepath.Join(src, "gone")))
 	must(t, os.WriteFile(filepath.Join(src, "gone"), nil, 0o644))
 	must(t, os.Remove(filepath.Join(src, "becomes a folder")))
-	write(t, src, tree{"becomes a folder/file": "1"})
+	must(t, os.RemoveAll(filepath.Join(src, "becomes a link")))
+	write(t, src, tree{"becomes a folder/file": "1", "becomes a link": "-> .", "linked": "-> becomes a link/kept"})
 
 	got, notices := paths(t, src)
-	wantPaths(t, got, ".gitignore", "kept", "changed", "gone", "forced.log", "becomes a folder/file", "sub/in", "sub/.gitignore", "new", "sub/new", "sub/new line\n")
+	wantPaths(t, got, ".gitignore", "kept", "changed", "gone", "forced.log", "becomes a folder/file", "becomes a link", "linked", "sub/in", "sub/.gitignore", "new", "sub/new", "sub/new line\n")
 	if len(notices) != 0 {
 		t.Errorf("notices %q, want none", notices)
 	}
@@ -89,11 +92,11 @@ func TestScanRepository(t *testing.T) {
 	// .bifrostignore on top: tracked, untracked, re-included.
 	write(t, src, tree{".bifrostignore": "kept\n/sub/\n*.log\n!forced.log\n"})
 	got, _ = paths(t, src)
-	wantPaths(t, got, ".bifrostignore", ".gitignore", "changed", "gone", "forced.log", "becomes a folder/file", "new")
+	wantPaths(t, got, ".bifrostignore", ".gitignore", "changed", "gone", "forced.log", "becomes a folder/file", "becomes a link", "linked", "new")
 	// Downloads, unless git tracks them.
 	must(t, os.Remove(filepath.Join(src, ".bifrostignore")))
 	got, _ = paths(t, src, filepath.Join(src, "sub"), filepath.Join(src, "new"), filepath.Join(src, "changed"))
-	wantPaths(t, got, ".gitignore", "kept", "changed", "gone", "forced.log", "becomes a folder/file", "sub/in", "sub/.gitignore")
+	wantPaths(t, got, ".gitignore", "kept", "changed", "gone", "forced.log", "becomes a folder/file", "becomes a link", "linked", "sub/in", "sub/.gitignore")
 }
 
 func TestScanNestedRepositories(t *testing.T) {
@@ -256,5 +259,23 @@ func TestNotices(t *testing.T) {
 	}
 	if n := len(progress); n == 0 || progress[n-1].Bytes != 3 || progress[n-1].Total != 3 {
 		t.Errorf("progress: got %+v, want it to end at 3 of 3 bytes", progress)
+	}
+}
+
+func TestScanOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	enginetest.Need(t, "root")
+	src := t.TempDir()
+	runGit(t, src, "init", "-q")
+	write(t, src, tree{"a": "1"})
+	must(t, filepath.WalkDir(src, func(p string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(p, 12345, 12345)
+	}))
+	_, err := scanTree(t.Context(), src, nil, func(string) {})
+	if fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.HintOf(err), "safe.directory "+src) {
+		t.Errorf("got %v (%s), want the way out in the hint", err, fault.HintOf(err))
 	}
 }
