@@ -13,11 +13,9 @@ import (
 func (j *Journal) ClientID(ctx context.Context) (string, error) {
 	const read = "SELECT value FROM meta WHERE key = 'client'"
 	var id string
-	err := j.db.QueryRowContext(ctx, read).Scan(&id)
-	if err == nil {
-		return id, nil
-	} else if !errors.Is(err, sql.ErrNoRows) {
-		return "", j.failure(ctx, "read", err)
+	err := j.read(ctx, func() error { return j.db.QueryRowContext(ctx, read).Scan(&id) })
+	if !errors.Is(err, sql.ErrNoRows) {
+		return id, err
 	}
 	fresh, err := randomText(16)
 	if err != nil {
@@ -53,9 +51,5 @@ func (j *Journal) DownloadsUnder(ctx context.Context, root string) ([]string, er
 	}
 	// All that begins with a separator sorts before what begins with the byte after it.
 	last := first[:len(first)-1] + string(first[len(first)-1]+1)
-	paths, err := column(ctx, j.db, "SELECT path FROM downloads WHERE path = ? OR path >= ? AND path < ? ORDER BY path", root, first, last)
-	if err != nil {
-		return nil, j.failure(ctx, "read", err)
-	}
-	return paths, nil
+	return j.texts(ctx, "SELECT path FROM downloads WHERE path = ? OR path >= ? AND path < ? ORDER BY path", root, first, last)
 }

@@ -61,7 +61,7 @@ func (j *Journal) failure(ctx context.Context, op string, err error) error {
 	e := &fault.Error{Kind: fault.Internal, Op: op, Target: "journal " + j.path, Err: err}
 	switch code := sqliteCode(err); code {
 	case codeBusy, codeLocked:
-		e.Kind, e.Err = fault.Conflict, fmt.Errorf("%w, which has not let go of it for %v", errHeld, j.busy)
+		e.Kind, e.Err = fault.Conflict, fmt.Errorf("%w, which does not let go of it", errHeld)
 		e.Hint = "wait for the other bifrost, or find it with: fuser -v " + shellWord(j.path)
 	case codeFull:
 		e.Kind, e.Err, e.Hint = fault.DiskFull, errors.New("no space left on the device"), hintSpace

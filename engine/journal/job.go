@@ -192,18 +192,18 @@ func (j *Journal) Job(ctx context.Context, prefix string) (Job, error) {
 	case prefix == "":
 		return Job{}, &fault.Error{Kind: fault.Invalid, Op: "find", Target: "job", Err: errors.New("the id is empty"), Hint: "list jobs with: bifrost ps -a"}
 	case prefix == "@last":
-		found, err = collect(ctx, j.db, scanJob, "SELECT "+jobColumns+" FROM jobs ORDER BY seq DESC LIMIT 1")
+		found, err = list(ctx, j, scanJob, "SELECT "+jobColumns+" FROM jobs ORDER BY seq DESC LIMIT 1")
 		if err == nil && len(found) == 0 {
 			return Job{}, &fault.Error{Kind: fault.NotFound, Op: "find", Target: "job @last", Err: errors.New("no job has been started yet")}
 		}
 	default:
 		// An id sorts before everything it is a prefix of, and the byte 0xff after all that ids
 		// are made of.
-		found, err = collect(ctx, j.db, scanJob, "SELECT "+jobColumns+" FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT 10", prefix, prefix+"\xff")
+		found, err = list(ctx, j, scanJob, "SELECT "+jobColumns+" FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT 10", prefix, prefix+"\xff")
 	}
 	switch {
 	case err != nil:
-		return Job{}, j.failure(ctx, "read", err)
+		return Job{}, err
 	case len(found) == 0:
 		hint, err := j.suggest(ctx, prefix)
 		if err != nil {
@@ -256,11 +256,7 @@ func (j *Journal) Jobs(ctx context.Context, f JobFilter) ([]Job, error) {
 	if f.Limit > 0 {
 		query, args = query+" LIMIT ?", append(args, f.Limit)
 	}
-	jobs, err := collect(ctx, j.db, scanJob, query, args...)
-	if err != nil {
-		return nil, j.failure(ctx, "read", err)
-	}
-	return jobs, nil
+	return list(ctx, j, scanJob, query, args...)
 }
 
 // marks is the list of n parameters in a statement.

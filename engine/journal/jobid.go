@@ -78,9 +78,9 @@ func randomText(n int) (string, error) {
 
 // suggest returns the hint for an id that does not exist: up to three that are typed alike.
 func (j *Journal) suggest(ctx context.Context, id string) (string, error) {
-	recent, err := column(ctx, j.db, "SELECT id FROM jobs ORDER BY seq DESC LIMIT 500")
+	recent, err := j.texts(ctx, "SELECT id FROM jobs ORDER BY seq DESC LIMIT 500")
 	if err != nil {
-		return "", j.failure(ctx, "read", err)
+		return "", err
 	}
 	var near []string
 	for limit := 1; limit <= 2 && len(near) == 0; limit++ {

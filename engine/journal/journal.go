@@ -17,6 +17,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -29,8 +30,13 @@ import (
 	"github.com/bifrost-run/bifrost/engine/fault"
 )
 
-// busyTimeout is how long a call waits for other processes that write.
+// busyTimeout is how long a call waits for another process that holds the journal and records
+// nothing.
 const busyTimeout = 5 * time.Second
+
+// queueLimit is how many times as long a call waits while others do record something: with many
+// at once it is a matter of luck whose turn is next.
+const queueLimit = 12
 
 // A Journal is an open journal. Its methods are safe for concurrent use, in this process and with
 // any number of others.
@@ -55,7 +61,7 @@ func open(ctx context.Context, path string, busy time.Duration) (*Journal, error
 	if err := prepareFile(path); err != nil {
 		return nil, j.unusable("open", err)
 	}
-	db, err := sql.Open("sqlite", dsn(path, busy))
+	db, err := sql.Open("sqlite", dsn(path))
 	if err != nil {
 		return nil, j.unusable("open", err)
 	}
@@ -77,16 +83,16 @@ func (j *Journal) Path() string { return j.path }
 
 // dsn names the file in SQLite's URI form, in which no character of a path has a meaning. Locks of
 // transactions are taken at their begin: a lock taken in the middle cannot be waited for.
-func dsn(path string, busy time.Duration) string {
+func dsn(path string) string {
 	slashed := filepath.ToSlash(path)
 	if runtime.GOOS == "windows" && !strings.HasPrefix(slashed, "/") {
 		slashed = "/" + slashed
 	}
 	q := url.Values{}
-	q.Add("_pragma", fmt.Sprintf("busy_timeout(%d)", busy.Milliseconds()))
+	q.Add("_pragma", "busy_timeout(10)")  // see patiently
 	q.Add("_pragma", "synchronous(full)") // a committed intent must survive a power cut
 	q.Set("_txlock", "immediate")
-	return (&url.URL{Scheme: "file", Path: slashed, OmitHost: false, RawQuery: q.Encode()}).String()
+	return (&url.URL{Scheme: "file", Path: slashed, RawQuery: q.Encode()}).String()
 }
 
 // prepareFile sees to it that the file exists with mode 0600. SQLite gives the files beside it the
@@ -140,7 +146,11 @@ func (j *Journal) tx(ctx context.Context, op string, fn func(*sql.Tx) error) err
 		return context.Cause(ctx)
 	}
 	defer func() { <-j.write }()
-	tx, err := j.db.BeginTx(ctx, nil)
+	var tx *sql.Tx
+	err := j.patiently(ctx, func() (err error) {
+		tx, err = j.db.BeginTx(ctx, nil) // takes the lock: nothing after it finds the journal busy
+		return err
+	})
 	if err != nil {
 		return j.failure(ctx, op, err)
 	}
@@ -154,19 +164,65 @@ func (j *Journal) tx(ctx context.Context, op string, fn func(*sql.Tx) error) err
 	return nil
 }
 
+// patiently repeats fn while it finds the journal busy. SQLite can wait by itself, but looks only ten
+// times a second in the end, and so may never get its turn where several write without pause; nor
+// does it know whether the others get on or hang.
+func (j *Journal) patiently(ctx context.Context, fn func() error) error {
+	first := time.Now()
+	since, seen := first, j.progress()
+	for {
+		err := fn()
+		if code := sqliteCode(err); code != codeBusy && code != codeLocked {
+			return err
+		}
+		if now := j.progress(); now != seen {
+			since, seen = time.Now(), now
+		}
+		if time.Since(since) > j.busy || time.Since(first) > queueLimit*j.busy {
+			return err
+		}
+		pause := time.NewTimer(time.Millisecond + rand.N(4*time.Millisecond))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// progress changes with every transaction that any process commits.
+func (j *Journal) progress() string {
+	info, err := os.Stat(j.path + "-wal")
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprint(info.Size(), info.ModTime().UnixNano())
+}
+
 // A querier reads: *sql.DB or *sql.Tx.
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
+// read runs fn, which reads and may be repeated. sql.ErrNoRows is passed on.
+func (j *Journal) read(ctx context.Context, fn func() error) error {
+	err := j.patiently(ctx, fn)
+	if err == nil || errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	return j.failure(ctx, "read", err)
+}
+
 // column reads the rows of a query with one text column.
 func column(ctx context.Context, q querier, query string, args ...any) ([]string, error) {
-	return collect(ctx, q, func(scan func(...any) error) (string, error) {
-		var s string
-		err := scan(&s)
-		return s, err
-	}, query, args...)
+	return collect(ctx, q, scanText, query, args...)
+}
+
+func scanText(scan func(...any) error) (text string, err error) {
+	err = scan(&text)
+	return text, err
 }
 
 // collect reads all rows of a query. Nothing is handed out while a row is open, so that a caller
@@ -186,6 +242,20 @@ func collect[T any](ctx context.Context, q querier, read func(scan func(...any) 
 		all = append(all, v)
 	}
 	return all, rows.Err()
+}
+
+// list is collect outside a transaction, with a method's errors.
+func list[T any](ctx context.Context, j *Journal, read func(scan func(...any) error) (T, error), query string, args ...any) (all []T, err error) {
+	err = j.read(ctx, func() (err error) {
+		all, err = collect(ctx, j.db, read, query, args...)
+		return err
+	})
+	return all, err
+}
+
+// texts is column outside a transaction, with a method's errors.
+func (j *Journal) texts(ctx context.Context, query string, args ...any) ([]string, error) {
+	return list(ctx, j, scanText, query, args...)
 }
 
 // millis and moment are how times are stored: unix milliseconds, 0 for the zero time.

@@ -215,13 +215,14 @@ func (j *Journal) SetNode(ctx context.Context, id string, fn func(*Node) error) 
 
 // Node returns the node with this id. Kind not_found means that the journal has none.
 func (j *Journal) Node(ctx context.Context, id string) (Node, error) {
-	n, err := scanNode(j.db.QueryRowContext(ctx, "SELECT "+nodeColumns+" FROM nodes WHERE id = ?", id).Scan)
-	if errors.Is(err, sql.ErrNoRows) {
+	found, err := list(ctx, j, scanNode, "SELECT "+nodeColumns+" FROM nodes WHERE id = ?", id)
+	switch {
+	case err != nil:
+		return Node{}, err
+	case len(found) == 0:
 		return Node{}, j.notFound("node "+id, "list nodes with: bifrost ps -a")
-	} else if err != nil {
-		return Node{}, j.failure(ctx, "read", err)
 	}
-	return n, nil
+	return found[0], nil
 }
 
 // Nodes returns the nodes that may exist, newest first; with all also those that are gone.
@@ -230,11 +231,7 @@ func (j *Journal) Nodes(ctx context.Context, all bool) ([]Node, error) {
 	if all {
 		query = "SELECT " + nodeColumns + " FROM nodes ORDER BY seq DESC"
 	}
-	nodes, err := collect(ctx, j.db, scanNode, query)
-	if err != nil {
-		return nil, j.failure(ctx, "read", err)
-	}
-	return nodes, nil
+	return list(ctx, j, scanNode, query)
 }
 
 func insertNode(ctx context.Context, tx *sql.Tx, n Node) error {

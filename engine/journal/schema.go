@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 )
@@ -102,29 +101,21 @@ CREATE TABLE downloads (path TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWI
 // checkSchema makes sure that the file is a journal of a version that this program knows, and
 // brings a new or an older one up to it.
 func (j *Journal) checkSchema(ctx context.Context) error {
-	version, err := j.readVersion(ctx, j.db)
-	if err != nil {
+	var version int
+	err := j.patiently(ctx, func() (err error) {
+		version, err = j.readVersion(ctx, j.db)
+		return err
+	})
+	if err != nil || version == len(migrations) {
 		return err
 	}
-	if version == len(migrations) {
-		return nil
-	}
-	// Changing to the write-ahead log needs the file alone, and where two processes try at once
-	// SQLite answers one of them "busy" without waiting: waiting would be a deadlock.
-	deadline := time.Now().Add(j.busy)
-	for {
+	// This needs the file alone, and several processes may be here at once.
+	err = j.patiently(ctx, func() error {
 		_, err := j.db.ExecContext(ctx, "PRAGMA journal_mode = wal")
-		if err == nil {
-			break
-		}
-		if sqliteCode(err) != codeBusy || time.Now().After(deadline) {
-			return err
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return j.tx(ctx, "open", func(tx *sql.Tx) error {
 		version, err := j.readVersion(ctx, tx) // another process may have been first

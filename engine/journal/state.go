@@ -94,17 +94,13 @@ type Transition struct {
 // History returns the transitions of a job or node, oldest first. Those of an intent belong to the
 // node that it became.
 func (j *Journal) History(ctx context.Context, kind RecordKind, id string) ([]Transition, error) {
-	all, err := collect(ctx, j.db, func(scan func(...any) error) (Transition, error) {
+	return list(ctx, j, func(scan func(...any) error) (Transition, error) {
 		t := Transition{Kind: kind, ID: id}
 		var at int64
 		err := scan(&t.From, &t.To, &at, &t.Note)
 		t.At = moment(at)
 		return t, err
 	}, "SELECT old, new, at, note FROM transitions WHERE kind = ? AND id = ? ORDER BY seq", string(kind), id)
-	if err != nil {
-		return nil, j.failure(ctx, "read", err)
-	}
-	return all, nil
 }
 
 // record appends a transition; there is none where the state did not change.

@@ -17,18 +17,6 @@ import (
 	"github.com/bifrost-run/bifrost/gpu"
 )
 
-// pidFile waits for a file in the home that holds a process id.
-func (n *node) pidFile(name string) int {
-	n.t.Helper()
-	pid := 0
-	eventually(n.t, "process id in "+name, func() bool {
-		data, _ := os.ReadFile(filepath.Join(n.dir, homeDir, name))
-		pid, _ = strconv.Atoi(strings.TrimSpace(string(data)))
-		return pid != 0
-	})
-	return pid
-}
-
 // runaway is a command that leaves a process behind: in a session of its own, its parent dead, and
 // with nothing in its environment. The sleep's id is in the file.
 func runaway(file string) string {

@@ -115,6 +115,18 @@ func (n *node) sh(command string) string {
 	return string(out)
 }
 
+// pidFile waits for a file in the home that holds a process id.
+func (n *node) pidFile(name string) int {
+	n.t.Helper()
+	pid := 0
+	eventually(n.t, "process id in "+name, func() bool {
+		data, _ := os.ReadFile(filepath.Join(n.dir, homeDir, name))
+		pid, _ = strconv.Atoi(strings.TrimSpace(string(data)))
+		return pid != 0
+	})
+	return pid
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
