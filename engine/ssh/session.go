@@ -149,6 +149,7 @@ type session struct {
 	out, err *output
 	user     string // for messages
 	host     string
+	clean    bool         // the server closed the channel; set before run's closed is
 	spawn    func(func()) // starts a goroutine that ends a command; the client waits a little for it
 }
 
@@ -174,6 +175,7 @@ func (s *session) run(ctx context.Context, reqs <-chan *gossh.Request, release f
 				r.Reply(false, nil)
 			}
 		}
+		s.clean = s.conn.wire.err() == nil
 	})
 	copied := make(chan error, 2)
 	s.conn.wg.Go(func() { copied <- s.out.copy(s.ch) })
@@ -249,7 +251,7 @@ func (s *session) run(ctx context.Context, reqs <-chan *gossh.Request, release f
 	}
 	s.out.close()
 	s.err.close()
-	whole := s.whole()
+	whole := s.whole(closed)
 	s.conn.wg.Go(func() { s.ch.Close() })
 	if !st.known || !whole {
 		return &LostError{Err: s.lost()}
@@ -262,16 +264,17 @@ func (s *session) run(ctx context.Context, reqs <-chan *gossh.Request, release f
 
 // whole reports whether the streams ended because the server said so. A server may send the exit
 // status before the last output, so a connection that breaks in between leaves a status without the
-// bytes that belong to it, and x/crypto shows both ends as io.EOF.
-func (s *session) whole() bool {
-	broken := s.conn.wire.err()
-	if broken == nil {
-		return true
+// bytes that belong to it, and x/crypto shows both ends as io.EOF. The wire knows that it is broken
+// before any channel is closed for it; in doubt the worse is assumed.
+func (s *session) whole(closed <-chan struct{}) bool {
+	select {
+	case <-closed:
+		if s.clean {
+			return true
+		}
+	default:
 	}
-	// A channel that the server has closed says io.EOF; on a broken connection a write says why it
-	// broke. Where that is io.EOF too, the worse is assumed.
-	_, err := s.ch.SendRequest("signal", false, nil)
-	return !errors.Is(broken, io.EOF) && errors.Is(err, io.EOF)
+	return s.conn.wire.err() == nil
 }
 
 // lost says why there is no exit status. The channel ends just before the connection is known to be
