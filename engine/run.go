@@ -29,13 +29,13 @@ type RunOptions struct {
 type Result struct {
 	JobID     string
 	NodeID    string
-	Status    string // succeeded failed timeout cancelled lost, or detached
-	ExitCode  int    // the job's own; 124 at its timeout
-	Signal    string // that ended it, "" for none
-	Reason    string // why it was cancelled or lost
-	Duration  time.Duration
-	Cost      float64 // USD, of the machine while this run had it
-	Price     float64 // USD per hour
+	Status    string        // succeeded failed timeout cancelled lost, or detached
+	ExitCode  int           // the job's own; 124 at its timeout
+	Signal    string        // that ended it, "" for none
+	Reason    string        // why it was cancelled or lost
+	Duration  time.Duration // of the run, or of the job where another process ran it
+	Cost      float64       // USD, of the machine while this run had it
+	Price     float64       // USD per hour
 	Results   []Fetched
 	LogPath   string // of the log's copy on this machine
 	Machine   string // what became of it, in words
@@ -267,7 +267,7 @@ func (r *run) conclude(ctx context.Context, h *Handle, opts RunOptions, cause er
 		status = h.known()
 	}
 	res, err := e.finish(ctx, r.id, h)
-	res.Cost = r.cost()
+	res.Cost, res.Duration = r.cost(), time.Since(r.started)
 	return res, errors.Join(cause, err)
 }
 
