@@ -1,12 +1,10 @@
 package engine
 
 import (
-	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,19 +122,4 @@ func makeKey(path string) ([]byte, error) {
 		return nil, err
 	}
 	return os.ReadFile(path)
-}
-
-// confirm asks the user, and turns "no" and "nobody to ask" into an error that names the question.
-func (e *Engine) confirm(ctx context.Context, question string) error {
-	if e.cfg.Confirm == nil {
-		return &fault.Error{Kind: fault.Denied, Op: "confirm", Err: errors.New(question), Hint: "nobody can answer here: pass --yes to agree"}
-	}
-	ok, err := e.cfg.Confirm(ctx, question)
-	if err != nil {
-		return fmt.Errorf("confirm: %w", err)
-	}
-	if !ok {
-		return &fault.Error{Kind: fault.Denied, Op: "confirm", Err: fmt.Errorf("answered no to: %s", question)}
-	}
-	return nil
 }

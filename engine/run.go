@@ -264,7 +264,6 @@ func (r *run) conclude(ctx context.Context, h *Handle, opts RunOptions, cause er
 		if err := r.stop(ctx, h, opts, reason); err != nil {
 			return r.result(ctx, h, h.known(), nil), errors.Join(cause, err)
 		}
-		status = h.known()
 	}
 	res, err := e.finish(ctx, r.id, h)
 	res.Cost, res.Duration = r.cost(), time.Since(r.started)
