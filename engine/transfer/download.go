@@ -91,7 +91,7 @@ func (d *fetch) rounds(ctx context.Context, again retry) error {
 		case errors.Is(err, errChanged):
 			d.afterLoss = false
 			continue // bounded: a round without a step is the last one
-		case !isLost(err) && (d.root == nil || fault.KindOf(err) != fault.Unreachable):
+		case !isLost(err) && (!b.lost && d.root == nil || fault.KindOf(err) != fault.Unreachable):
 			return err
 		}
 		d.afterLoss = true
