@@ -29,6 +29,9 @@ const (
 	longWait  = 30 * time.Second
 )
 
+// endWait is how long the command on the node has to end once its stdin is closed.
+const endWait = 5 * time.Second
+
 // followScript runs on the node in the job's folder. The log goes to stdout from byte $b_from on,
 // what is known of the job's end to stderr. It ends when its stdin does, and leaves no process: a
 // tail whose reader is gone would notice at its next write only, which may never come.
@@ -58,7 +61,7 @@ func Follow(ctx context.Context, node ssh.Runner, r Request, w io.Writer) (sessi
 		})
 		switch {
 		case err == nil:
-			return s.status, nil
+			return s.status, s.checkEnd(ctx, node, r.JobID)
 		case ctx.Err() != nil:
 			return s.status, context.Cause(ctx)
 		case !again(err):
@@ -67,7 +70,14 @@ func Follow(ctx context.Context, node ssh.Runner, r Request, w io.Writer) (sessi
 		if r.Log.Size() > before {
 			wait = firstWait
 		}
-		if !broken {
+		var early bool
+		if s.status.State == session.Starting {
+			var status session.Status
+			if status, early, err = s.starting(ctx, node, r.JobID); !early || err != nil {
+				return status, err
+			}
+		}
+		if !broken && !early {
 			r.Report.Emit(report.Event{Kind: report.Notice, Text: fmt.Sprintf("%v; the job goes on, reconnecting", err)})
 			broken = true
 		}
@@ -82,6 +92,41 @@ func Follow(ctx context.Context, node ssh.Runner, r Request, w io.Writer) (sessi
 	}
 }
 
+// checkEnd looks at a log that gave more than the length it ended with. A process outside the job's
+// group may have gone on writing, and then the node has all of it; or the job emptied its log.
+func (s *stream) checkEnd(ctx context.Context, node ssh.Runner, id string) error {
+	if !s.status.Final() || s.log.Size() <= s.status.LogSize {
+		return nil
+	}
+	size, err := Size(ctx, node, id)
+	if err != nil || size >= s.log.Size() {
+		return err
+	}
+	return s.changed("it ended with %d bytes, the copy here has %d", s.status.LogSize, s.log.Size())
+}
+
+// starting asks for the status of a job that had no log. early says that this is because the job is
+// only just being started, or that the node does not answer now; else the status is what there is.
+func (s *stream) starting(ctx context.Context, node ssh.Runner, id string) (status session.Status, early bool, err error) {
+	status, err = session.Read(ctx, node, id)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return s.status, false, context.Cause(ctx)
+	case err != nil:
+		return s.status, again(err), unlessAgain(err)
+	case status.Final() && status.LogSize > s.log.Size():
+		return status, false, s.changed("the node has lost it")
+	}
+	return status, !status.Final() && status.State != session.Missing, nil
+}
+
+func unlessAgain(err error) error {
+	if again(err) {
+		return nil
+	}
+	return err
+}
+
 // again reports whether an error is one that another connection may mend.
 func again(err error) bool {
 	var lost *ssh.LostError
@@ -94,6 +139,9 @@ type stream struct {
 	log *Copy
 	w   io.Writer
 
+	before  int64 // what the copy had when the connection was made
+	cancel  context.CancelFunc
+	timer   *time.Timer // runs once all is here
 	mu      sync.Mutex
 	overlap []byte // what the node must send first, as we have it
 	begun   func() // called when the node has answered
@@ -109,8 +157,10 @@ func (s *stream) run(ctx context.Context, node ssh.Runner, id string, begun func
 	if err != nil {
 		return err
 	}
-	s.overlap, s.begun = block, begun
-	from := s.log.Size() - int64(len(block)) + 1
+	s.overlap, s.begun, s.before = block, begun, s.log.Size()
+	from := s.before - int64(len(block)) + 1
+	ctx, s.cancel = context.WithCancel(ctx)
+	defer s.cancel()
 	stdin, end := io.Pipe()
 	defer stdin.Close()
 	s.stdin = end
@@ -122,6 +172,9 @@ func (s *stream) run(ctx context.Context, node ssh.Runner, id string, begun func
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	var exit *ssh.ExitError
 	switch {
 	case s.err != nil:
@@ -154,7 +207,7 @@ func (s *stream) bytes(p []byte) error {
 		return s.err
 	}
 	if s.err = s.take(p); s.err != nil {
-		s.stdin.Close()
+		s.leave()
 		return s.err
 	}
 	s.endIfComplete()
@@ -207,6 +260,13 @@ func (s *stream) words(p []byte) error {
 			break
 		}
 		if status, ok := session.ParseStatus(block + "\n.\n"); ok {
+			size := session.ParseLogSize(block)
+			switch {
+			case size >= 0 && size < s.before:
+				s.fail(s.changed("the node has %d bytes, the copy here has %d", size, s.before))
+			case size >= 0 && status.Final() && size < status.LogSize:
+				s.fail(s.changed("it ended with %d bytes, the node has %d", status.LogSize, size))
+			}
 			switch {
 			case status.State == session.Missing:
 				s.missing = true
@@ -218,15 +278,18 @@ func (s *stream) words(p []byte) error {
 	}
 	s.said.Reset()
 	s.said.WriteString(text)
-	if s.status.Final() && s.status.LogSize >= 0 && s.log.Size() > s.status.LogSize && s.err == nil {
-		s.err = s.changed("it ended with %d bytes, the copy here has %d", s.status.LogSize, s.log.Size())
-	}
 	if s.err != nil || s.missing {
-		s.stdin.Close()
+		s.leave()
 		return nil
 	}
 	s.endIfComplete()
 	return nil
+}
+
+func (s *stream) fail(err error) {
+	if s.err == nil {
+		s.err = err
+	}
 }
 
 // last is the last line that the node said, for an error.
@@ -235,13 +298,22 @@ func (s *stream) last() string {
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
 
-// complete reports whether the job has ended and all of its log is here.
+// complete reports whether the job has ended and all of its log is here. It may be more than all:
+// what a process outside the job's group writes after the end arrives before the end is known.
 func (s *stream) complete() bool {
 	return s.status.Final() && len(s.overlap) == 0 && s.log.Size() >= s.status.LogSize
 }
 
 func (s *stream) endIfComplete() {
 	if s.complete() {
-		s.stdin.Close()
+		s.leave()
+	}
+}
+
+// leave ends the command on the node: by its stdin, and should it not notice, by force.
+func (s *stream) leave() {
+	s.stdin.Close()
+	if s.timer == nil {
+		s.timer = time.AfterFunc(endWait, s.cancel)
 	}
 }
