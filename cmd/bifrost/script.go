@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"syscall"
 
 	star "go.starlark.net/starlark"
 
@@ -32,7 +33,12 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 	if err != nil {
 		return starlark.Outcome{}, err
 	}
-	out := &jobWriter{open: func() io.WriteCloser { return a.jobOutput(raw) }}
+	out := &jobWriter{
+		open: func() io.WriteCloser { return a.jobOutput(raw) },
+		broken: func(err error) {
+			a.screen.Warn("standard output cannot be written to (" + reason(err).Error() + "): the run goes on without it; bifrost logs shows what is missing")
+		},
+	}
 	host.Predeclared = builtins.New(builtins.Wrap(eng), builtins.Options{
 		JobOutput: out,
 		Fresh:     r.fresh,
@@ -41,7 +47,7 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 		Report:    a.screen.Event,
 		Started:   func(builtins.Handle) { r.stopper.started() },
 		Ended: func(res engine.Result, err error) {
-			out.Flush()
+			_ = out.Flush() // its error stays, for the end
 			r.add(res, err)
 		},
 		Left: func(h builtins.Handle, finish bool) { a.screen.Note(leftRunning(h.JobID(), finish)) },
@@ -58,33 +64,55 @@ func leftRunning(id string, finish bool) string {
 	return text
 }
 
-// A jobWriter is the output of a script's jobs, one after the other or several at once.
+// A jobWriter is the output of a script's jobs, one after the other or several at once. A run does
+// not fail because nobody reads what it prints: from the first error on, bytes are dropped.
 type jobWriter struct {
-	open func() io.WriteCloser
+	open   func() io.WriteCloser
+	broken func(err error) // told of the first error
 
 	mu  sync.Mutex
 	cur io.WriteCloser // nil between jobs
+	err error
 }
 
 func (w *jobWriter) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.err != nil {
+		return len(p), nil
+	}
 	if w.cur == nil {
 		w.cur = w.open()
 	}
-	return w.cur.Write(p)
+	if _, err := w.cur.Write(p); err != nil {
+		w.fail(err)
+	}
+	return len(p), nil
 }
 
-// Flush writes what a job left unfinished, before what the script prints next.
+func (w *jobWriter) fail(err error) {
+	if w.err == nil {
+		w.err = err
+		w.broken(err)
+	}
+}
+
+// Flush writes what a job left unfinished, before what the script prints next. The error is that of
+// output which got lost; one that nobody wanted to read is none.
 func (w *jobWriter) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.cur == nil {
+	if w.cur != nil {
+		cur := w.cur
+		w.cur = nil
+		if err := cur.Close(); err != nil {
+			w.fail(err)
+		}
+	}
+	if errors.Is(w.err, syscall.EPIPE) {
 		return nil
 	}
-	cur := w.cur
-	w.cur = nil
-	return cur.Close()
+	return w.err
 }
 
 // plainValue is a value of a script as JSON has it: numbers, strings, lists, dicts, or else its text.

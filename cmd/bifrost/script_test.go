@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("CI", "")
 			env.Setenv("NO_COLOR", "")
 			env.Setenv("TERM", "dumb")
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // it is a second for each command otherwise
 			env.Defer(func() { endMachines(t, env) })
 			return errors.Join(
 				os.Mkdir(home, 0o700),
