@@ -16,11 +16,11 @@ type Proxy struct {
 	Addr string // what clients connect to
 	Port int
 
-	target   string
 	listener net.Listener
 	wg       sync.WaitGroup
 
 	mu       sync.Mutex
+	target   string
 	changed  sync.Cond
 	links    map[*link]bool
 	accepted int
@@ -77,12 +77,13 @@ func (p *Proxy) accept() {
 		}
 		p.mu.Lock()
 		refuse := p.refuse || p.closed
+		target := p.target
 		p.mu.Unlock()
 		if refuse {
 			(&link{near: near, far: near}).reset()
 			continue
 		}
-		far, err := net.Dial("tcp", p.target)
+		far, err := net.Dial("tcp", target)
 		if err != nil {
 			near.Close()
 			continue
@@ -197,6 +198,9 @@ func (p *Proxy) Delay(d time.Duration) { p.set(func() { p.delay = d }) }
 // CutAfter resets the connection that carries the n-th byte from now, both directions counted
 // together. A negative n takes that back.
 func (p *Proxy) CutAfter(n int64) { p.set(func() { p.cutAfter = n }) }
+
+// SetTarget sends new connections to another address; the present ones stay.
+func (p *Proxy) SetTarget(target string) { p.set(func() { p.target = target }) }
 
 // Refuse makes new connections break at once; the present ones stay.
 func (p *Proxy) Refuse(refuse bool) { p.set(func() { p.refuse = refuse }) }

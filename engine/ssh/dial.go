@@ -278,7 +278,7 @@ func (c *Client) handshakeError(h *hop, w *wire, keys *keyring, methods []string
 			}
 		}
 		return e
-	case said != "" && !strings.Contains(said, "SSH-"):
+	case said != "" && !strings.HasPrefix(said, "SSH-") && !strings.Contains(said, "\nSSH-"):
 		line, _, _ := strings.Cut(said, "\n")
 		return &dialError{err: unreachable(h, fmt.Errorf("what listens on port %d is not an SSH server; it says %q", h.port, strings.TrimSpace(line)), "check the port")}
 	case late:

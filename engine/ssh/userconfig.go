@@ -30,9 +30,8 @@ func readUserConfig(dir string) (*userConfig, []string) {
 	}
 	config, err := ssh_config.DecodeBytes([]byte(text))
 	if err != nil {
-		// One line that the parser refuses must not cost the rest.
-		config, err = decodeByBlocks(text)
-		warnings = append(warnings, fmt.Sprintf("%s: parts of it were ignored: %v", path, err))
+		warnings = append(warnings, fmt.Sprintf("%s was ignored: %v", path, err))
+		return &userConfig{path: path}, warnings
 	}
 	return &userConfig{path: path, config: config}, warnings
 }
@@ -55,7 +54,8 @@ func flattenConfig(path, dir string, depth int, warnings *[]string) string {
 		case "":
 			continue
 		case "host":
-			block, skipping = "Host "+value, false
+			block, skipping = "Host "+strings.ReplaceAll(value, `"`, ""), false
+			line = block
 		case "match":
 			var ok bool
 			if block, ok = matchAsHost(value); !ok {
@@ -121,35 +121,6 @@ func matchAsHost(criteria string) (string, bool) {
 		return "Host " + strings.ReplaceAll(strings.Trim(f[1], `"`), ",", " "), true
 	}
 	return "", false
-}
-
-// decodeByBlocks decodes each Host block by itself and drops those that do not parse; the error is
-// the last one.
-func decodeByBlocks(text string) (*ssh_config.Config, error) {
-	var kept []string
-	var block []string
-	var last error
-	flush := func() {
-		s := strings.Join(block, "\n") + "\n"
-		if _, err := ssh_config.DecodeBytes([]byte(s)); err != nil {
-			last = err
-		} else {
-			kept = append(kept, s)
-		}
-		block = nil
-	}
-	for line := range strings.SplitSeq(text, "\n") {
-		if key, _ := configLine(line); key == "host" {
-			flush()
-		}
-		block = append(block, line)
-	}
-	flush()
-	config, err := ssh_config.DecodeBytes([]byte(strings.Join(kept, "")))
-	if err != nil {
-		return nil, err
-	}
-	return config, last
 }
 
 // withoutJump returns the same configuration in which no host has a ProxyJump.
