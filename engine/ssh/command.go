@@ -18,7 +18,9 @@ type Command struct {
 	// ahead of Stdin, and appears in no argument list: secrets and long texts go here.
 	Private string
 
-	Stdin  io.Reader // nil: empty
+	// Stdin is what the command reads; nil is empty. A Read that blocks does not hold Run up: Run may
+	// return while one is still waiting, and what it then returns is lost.
+	Stdin  io.Reader
 	Stdout io.Writer // nil: discarded
 	Stderr io.Writer // nil: discarded
 
