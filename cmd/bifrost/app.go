@@ -44,6 +44,7 @@ type app struct {
 	opening sync.Once
 	eng     *engine.Engine
 	openErr error
+	closed  bool
 	settled chan struct{}
 	cancel  context.CancelFunc
 }
@@ -165,11 +166,13 @@ func (a *app) settle(ctx context.Context) {
 	}
 }
 
-// close waits a moment for the settling and closes the engine.
+// close waits a moment for the settling and closes the engine, which releases what scripts hold.
+// Once is enough.
 func (a *app) close() error {
-	if a.eng == nil {
+	if a.eng == nil || a.closed {
 		return nil
 	}
+	a.closed = true
 	select {
 	case <-a.settled:
 	case <-time.After(settleGrace):

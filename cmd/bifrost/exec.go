@@ -86,6 +86,7 @@ func (a *app) exec(ctx context.Context, file string, args []string, f execFlags)
 	}
 	runs := &runs{stopper: stop, fresh: f.fresh}
 	outcome, err := a.runScript(ctx, file, args, runs, f.raw)
+	err = errors.Join(err, a.close()) // here, so that Ctrl-C means the same until the last machine is released
 	err = a.say(runs.verdict(ctx, outcome, err))
 	runs.report(a)
 	if f.asJSON {
