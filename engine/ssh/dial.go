@@ -188,6 +188,8 @@ func connectError(h *hop, err error) error {
 			err:     unreachable(h, fmt.Errorf("no answer within %v", connectLimit), "see that the node runs, that the address is right, and that no firewall is in between"),
 			booting: true, state: "does not answer",
 		}
+	case errors.Is(err, syscall.ECONNRESET):
+		return closedEarly(h)
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {
@@ -196,6 +198,15 @@ func connectError(h *hop, err error) error {
 	return &dialError{
 		err:     unreachable(h, err, "see that the node runs and that this machine's network reaches it"),
 		booting: true, state: "is not reachable",
+	}
+}
+
+// closedEarly is for a server that ends the connection before it has said who it is.
+func closedEarly(h *hop) error {
+	return &dialError{
+		err: unreachable(h, errors.New("it closed the connection during the SSH handshake"),
+			"try again; if it stays so, see the SSH server's log (too many connections, a banned address, or a node that is still booting)"),
+		booting: true, state: "closes the connection",
 	}
 }
 
@@ -290,10 +301,7 @@ func (c *Client) handshakeError(h *hop, w *wire, keys *keyring, methods []string
 	case strings.Contains(text, "no common algorithm"):
 		return &dialError{err: unreachable(h, fmt.Errorf("no algorithm in common with its SSH server: %s", strings.TrimPrefix(text, "ssh: handshake failed: ssh: ")), "update the SSH server")}
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), strings.Contains(text, "reset by peer"), strings.Contains(text, "EOF"):
-		return &dialError{
-			err:     unreachable(h, errors.New("it closed the connection during the SSH handshake"), "try again; if it stays so, see the SSH server's log (too many connections, a banned address, or a node that is still booting)"),
-			booting: true, state: "closes the connection",
-		}
+		return closedEarly(h)
 	}
 	return &dialError{err: unreachable(h, errors.New(strings.TrimPrefix(text, "ssh: handshake failed: ")), "see the SSH server's log")}
 }
