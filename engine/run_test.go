@@ -23,9 +23,7 @@ func nothingLeft(t *testing.T, state string) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	if out, err := exec.Command("pgrep", "-f", state).Output(); err == nil {
-		t.Errorf("processes left behind: %s", out)
-	}
+	wait(t, "no process of "+state+" to be left", func() bool { return exec.Command("pgrep", "-f", state).Run() != nil })
 }
 
 func TestRunOnLocalNode(t *testing.T) {
@@ -222,16 +220,7 @@ func TestMissingResultsHoldTheMachine(t *testing.T) {
 	if got, err := os.ReadFile(filepath.Join(state, "late.txt")); err != nil || string(got) != "mended" {
 		t.Errorf("result %q, %v", got, err)
 	}
-	nothingLeftButGuardian(t, state)
-}
-
-// nothingLeftButGuardian waits for a guardian to see that there is nothing left to guard.
-func nothingLeftButGuardian(t *testing.T, state string) {
-	t.Helper()
-	left, err := filepath.Glob(filepath.Join(state, "local", "[^.]*"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
+	nothingLeft(t, state)
 }
 
 func TestBootstrap(t *testing.T) {
@@ -332,5 +321,5 @@ func TestDetachedJobIsFoundAgain(t *testing.T) {
 	if err := other.Terminate(t.Context(), h.JobID()); err != nil {
 		t.Fatal(err)
 	}
-	nothingLeftButGuardian(t, state)
+	nothingLeft(t, state)
 }

@@ -218,7 +218,9 @@ func TestTerminal(t *testing.T) {
 	out, err := s.StdoutPipe()
 	must(t, err)
 	must(t, s.Start(`trap 'stty size' WINCH; stty size; echo $TERM; test -t 0 && test -t 1 && test -t 2 && test "$(tty)" = "$SSH_TTY" && echo tty
-		while read line; do echo "got $line"; done; echo eof`))
+		read line; echo "got $line"
+		until read line; do :; done; echo "got $line" # WINCH interrupts a read of some shells
+		cat; echo eof`))
 	read := newLines(out)
 	read.want(t, "33 111", "xterm-256color", "tty")
 	fmt.Fprint(in, "hello\n") // not echoed
