@@ -306,7 +306,7 @@ b_start_job() {
 	# The outer setsid makes a group leader, the inner one cannot become one and so forks: the
 	# supervisor leaves the session without "&", which would make it ignore INT and QUIT for ever.
 	b_launched=1
-	setsid setsid sh "$b_dir/run.sh" supervise "$b_dir" "$b_umask" </dev/null >/dev/null 2>"$b_dir/messages"
+	setsid setsid sh "$b_dir/run.sh" supervise "$b_dir" "$b_umask" $$ </dev/null >/dev/null 2>"$b_dir/messages"
 	b_tries=0
 	while :; do
 		b_load
@@ -344,7 +344,10 @@ b_start_job() {
 	fi
 	b_unlock
 	b_load
-	printf 'home=%s\nreplaced=%s\ntmux=%s\nnote=%s\n' "$HOME" "$b_replaced" "$b_intmux" "$b_note"
+	# Should the answer be lost, the client reads it here.
+	b_text=$(printf 'replaced=%s\ntmux=%s\nnote=%s\n' "$b_replaced" "$b_intmux" "$b_note")
+	{ printf '%s\n' "$b_text" >"$b_dir/started.new" && mv -f -- "$b_dir/started.new" "$b_dir/started"; } 2>/dev/null
+	printf 'home=%s\n%s\n' "$HOME" "$b_text"
 	b_print
 }
 
@@ -357,6 +360,7 @@ b_supervise() {
 	cd "$b_dir" || exit 1
 	. "$b_dir/spec"
 	b_load
+	[ "$b_sup" = "$2" ] || exit 1 # the start that wanted this was given up, and another made the folder
 	b_here
 	b_began $$
 	b_boot=$b_myboot b_pidns=$b_mypidns b_sup=$$ b_supticks=$b_ticks b_start=$(date +%s)
@@ -562,7 +566,7 @@ start)
 	b_umask=$3
 	b_start_job
 	;;
-supervise) b_supervise "$3" ;;
+supervise) b_supervise "$3" "$4" ;;
 watch) b_watch_job "$3" "$4" ;;
 job)
 	b_begin=$3

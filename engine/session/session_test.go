@@ -65,7 +65,7 @@ func TestEnds(t *testing.T) {
 				for _, entry := range entries {
 					names = append(names, entry.Name())
 				}
-				return cmp.Equal(names, []string{"events", "log", "run.sh", "spec", "status"})
+				return cmp.Equal(names, []string{"events", "log", "run.sh", "spec", "started", "status"})
 			})
 		}
 		n.settle()

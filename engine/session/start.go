@@ -50,28 +50,75 @@ func Start(ctx context.Context, node ssh.Runner, spec Spec) (Started, error) {
 		}
 		return Started{}, fmt.Errorf("start job %s: %w", spec.ID, err)
 	}
-	status, ok := ParseStatus(out.String())
+	return spec.started(out.String(), diag.String())
+}
+
+// Find says what a Start with this Spec has started whose answer was lost. Its Status is Missing
+// where it has started nothing: then Start may be called again, for the node lets only one of the two
+// make the job. It waits for a start that is still under way. One that ended in the middle is an error of kind lost.
+func Find(ctx context.Context, node ssh.Runner, spec Spec) (Started, error) {
+	if err := spec.check(); err != nil {
+		return Started{}, err
+	}
+	var out, diag strings.Builder
+	script := "b_dir=" + Dir(spec.ID) + "\n" + findScript + askScript
+	if err := node.Run(ctx, ssh.Command{Script: script, Stdout: &out, Stderr: &diag}); err != nil {
+		return Started{}, fmt.Errorf("look for job %s: %w", spec.ID, err)
+	}
+	started, err := spec.started(out.String(), diag.String())
+	if err == nil && started.Status.State == Lost && started.Status.Started.IsZero() {
+		err = &fault.Error{
+			Kind: fault.Lost, Op: "start", Target: "job " + spec.ID, Err: errors.New("the connection broke, and its start ended in the middle"),
+			Hint: "it does not run; start it again",
+		}
+	}
+	return started, err
+}
+
+// findScript waits until a start is through: it writes what it printed to a file when it is.
+const findScript = `b_tries=0
+while [ -d "$b_dir" ] && [ ! -f "$b_dir/started" ] && [ $b_tries -lt 600 ]; do
+	b_state=
+	{ while read -r b_line; do
+		case $b_line in state=*) b_state=${b_line#*=} ;; supervisor=*) b_pid=${b_line#*=} ;; esac
+	done <"$b_dir/status"; } 2>/dev/null
+	case $b_state in
+	starting | '') kill -0 "$b_pid" 2>/dev/null || b_tries=$((b_tries + 100)) ;;
+	*) b_tries=$((b_tries + 30)) ;;
+	esac
+	b_tries=$((b_tries + 1))
+	sleep 0.1 2>/dev/null || sleep 1
+done
+printf 'home=%s\n' "$HOME"
+cat "$b_dir/started" 2>/dev/null
+set -- read "$b_dir"
+`
+
+// started reads what the node prints of a job that was started.
+func (s Spec) started(text, diag string) (Started, error) {
+	facts, _ := parseFacts(text)
+	status, ok := ParseStatus(text)
 	if !ok {
 		return Started{}, &fault.Error{
-			Kind: fault.Internal, Op: "start", Target: "job " + spec.ID,
-			Err: fmt.Errorf("the node gives no status: %q", oneLine(out.String()+diag.String())),
+			Kind: fault.Internal, Op: "start", Target: "job " + s.ID,
+			Err: fmt.Errorf("the node gives no status: %q", oneLine(text+diag)),
 		}
 	}
 	started := Started{
 		Tmux:        facts["tmux"] == "1",
 		TmuxNote:    facts["note"],
-		SessionName: SessionName(spec.Name),
-		Dir:         path.Join(facts["home"], ".bifrost/jobs", spec.ID),
+		SessionName: SessionName(s.Name),
+		Dir:         path.Join(facts["home"], ".bifrost/jobs", s.ID),
 		Replaced:    facts["replaced"],
 		Status:      status,
 	}
-	switch rest, home := strings.CutPrefix(spec.LogFile, "~/"); {
-	case spec.LogFile == "":
+	switch rest, home := strings.CutPrefix(s.LogFile, "~/"); {
+	case s.LogFile == "":
 		started.LogFile = path.Join(started.Dir, "log")
 	case home:
 		started.LogFile = path.Join(facts["home"], rest)
 	default:
-		started.LogFile = spec.LogFile
+		started.LogFile = s.LogFile
 	}
 	return started, nil
 }
