@@ -469,7 +469,9 @@ func (e *Engine) open(ctx context.Context, rec journal.Node) (*Node, error) {
 	}
 	n := &Node{engine: e, rec: rec, runner: client}
 	if _, err := n.Home(ctx); err != nil {
-		e.forget(rec.ID)
+		if client.HostKeySeen() == "" && ctx.Err() == nil {
+			e.forget(rec.ID) // one that was reached is shared: others work on it
+		}
 		return nil, err
 	}
 	return n, nil

@@ -26,6 +26,12 @@ type Config struct {
 	WorkDir      string         // what relative local paths start at; "" means the current folder
 	Report       report.Sink
 
+	// Patience is how long the node of a running job may be silent before Run and Follow give up
+	// waiting: they then return an error of kind lost, the job stays as it is, and Follow goes on with
+	// it once the node answers. 0 means DefaultPatience. Steps before and after the job are tried
+	// again for two minutes, or for Patience where that is less.
+	Patience time.Duration
+
 	// Confirm asks the user before something that cannot be taken back; nil refuses.
 	Confirm func(ctx context.Context, question string) (bool, error)
 

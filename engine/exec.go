@@ -109,6 +109,11 @@ func (n *Node) exec(ctx context.Context, x Exec, stdout, stderr io.Writer) (int,
 			Kind: fault.Invalid, Op: "exec", Target: x.Command.String(), Err: fmt.Errorf("it wrote more than %d MiB", maxOutput>>20),
 			Hint: "write it to a file on the node and download that, or use exec_stream",
 		}
+	case isBroken(err):
+		return 0, &fault.Error{
+			Kind: fault.Lost, Op: "exec", Target: fmt.Sprintf("%q on %s", x.Command.String(), n.ID()), Err: err,
+			Hint: "nobody knows how far it came, so it is not run again; what must survive a broken connection is started with submit",
+		}
 	case err != nil:
 		return 0, fmt.Errorf("exec %q on %s: %w", x.Command.String(), n.ID(), err)
 	}

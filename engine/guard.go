@@ -129,7 +129,10 @@ func (e *Engine) guardJob(ctx context.Context, job journal.Job) error {
 		if err == nil {
 			break
 		}
-		if !isLost(err) || e.machineGone(ctx, node) {
+		if isLost(err) && e.machineDead(ctx, node) != "" {
+			return errors.Join(err, e.bury(ctx, h, err))
+		}
+		if !isLost(err) {
 			e.closeJob(ctx, job.ID, journal.JobLost, err.Error())
 			return err
 		}

@@ -165,6 +165,10 @@ func exitCode(s session.Status) int {
 	return s.ExitCode
 }
 
+// over reports whether nothing more will become of a job: it has ended, or the node has no trace of
+// it.
+func over(s session.Status) bool { return s.Final() || s.State == session.Missing }
+
 // jobState is the journal's word for a status of the node.
 func jobState(s session.Status) journal.JobState {
 	switch s.State {
@@ -188,12 +192,15 @@ func (h *Handle) read(ctx context.Context) (session.Status, error) {
 	h.mu.Lock()
 	known := h.status
 	h.mu.Unlock()
-	if known.Final() {
+	if over(known) {
 		return known, nil
 	}
 	status, err := session.Read(ctx, h.node.runner, h.id)
+	if isBroken(err) {
+		status, err = session.Read(ctx, h.node.runner, h.id) // on a connection of its own
+	}
 	if err != nil {
-		return status, err
+		return status, h.node.lost("read job "+h.id, err)
 	}
 	return status, h.settle(ctx, status)
 }
@@ -203,7 +210,7 @@ func (h *Handle) settle(ctx context.Context, status session.Status) error {
 	h.mu.Lock()
 	h.status = status
 	h.mu.Unlock()
-	if !status.Final() {
+	if !over(status) {
 		return nil
 	}
 	return h.node.engine.journal.SetJob(context.WithoutCancel(ctx), h.id, func(j *journal.Job) error {
@@ -236,8 +243,16 @@ func (h *Handle) cancel(ctx context.Context, reason string) error {
 	if err := h.check(ctx); err != nil {
 		return err
 	}
-	status, err := session.Cancel(ctx, h.node.runner, h.id, reason)
+	var status session.Status
+	err := h.node.mend(ctx, "cancel", func() (err error) { // one that has ended stays as it is
+		status, err = session.Cancel(ctx, h.node.runner, h.id, reason)
+		return err
+	})
 	if err != nil {
+		// Whoever attends to the job may have seen its end first and released the machine.
+		if rec, readErr := h.node.engine.journal.Job(ctx, h.id); readErr == nil && rec.State.Final() {
+			return nil
+		}
 		return err
 	}
 	return h.settle(ctx, status)

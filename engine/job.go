@@ -18,6 +18,7 @@ const (
 	DefaultWorkspace = "~/.bifrost/workspace"
 	DefaultTimeout   = 2 * time.Hour
 	DefaultHold      = 15 * time.Minute
+	DefaultPatience  = time.Hour
 )
 
 // A Job describes one run: which machine, what to send, what to run, what to bring home. It is a

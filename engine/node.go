@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type Node struct {
 	home      string // absolute; "" until asked for
 	workspace string // absolute path of the last push; "" before any
 	ended     string // why the scope ended; "" while it lasts
+	answered  bool   // a command has run there
 }
 
 // record returns the node's record as it is now.
@@ -92,18 +94,28 @@ func (n *Node) Home(ctx context.Context) (string, error) {
 	if home != "" {
 		return home, nil
 	}
-	var out strings.Builder
-	if err := n.runner.Run(ctx, ssh.Command{Script: `printf %s "$HOME"`, Stdout: &out}); err != nil {
+	err := n.mend(ctx, "connect", func() error {
+		var out strings.Builder
+		err := n.runner.Run(ctx, ssh.Command{Script: `printf %s "$HOME"`, Stdout: &out})
+		home = out.String()
+		return err
+	})
+	if err != nil {
 		return "", fmt.Errorf("read home folder of %s: %w", n.rec.ID, err)
 	}
-	home = out.String()
 	if !path.IsAbs(home) {
 		return "", &fault.Error{Kind: fault.Invalid, Op: "connect", Target: n.rec.ID, Err: fmt.Errorf("$HOME is %q there", home), Hint: "give the login a home folder"}
 	}
 	n.mu.Lock()
-	n.home = home
+	n.home, n.answered = home, true
 	n.mu.Unlock()
 	return home, nil
+}
+
+func (n *Node) hasAnswered() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.answered
 }
 
 // base is what relative paths on the node start at.
@@ -180,10 +192,18 @@ func (n *Node) download(ctx context.Context, step, dir string, spec ResultSpec) 
 	end := n.engine.cfg.Report.Step(step, spec.Remote+" to "+spec.Local)
 	detail := ""
 	defer func() { end(detail, err) }()
-	r, err = transfer.Download(ctx, n.runner, transfer.Request{
-		Remote: spec.Remote, RemoteDir: dir, Local: spec.Local, LocalDir: n.engine.cfg.WorkDir, MissingOK: spec.Optional,
-		Report: n.engine.cfg.Report, Step: step,
+	var gaveUp error
+	err = n.mend(ctx, step, func() (err error) {
+		r, err = transfer.Download(ctx, n.runner, transfer.Request{
+			Remote: spec.Remote, RemoteDir: dir, Local: spec.Local, LocalDir: n.engine.cfg.WorkDir, MissingOK: spec.Optional,
+			Report: n.engine.cfg.Report, Step: step,
+		})
+		if fault.KindOf(err) == fault.Lost { // it has tried again for as long as it makes sense
+			gaveUp, err = err, nil
+		}
+		return err
 	})
+	err = cmp.Or(err, gaveUp)
 	switch {
 	case err != nil:
 		return r, err
@@ -276,8 +296,12 @@ func (n *Node) Interactive(ctx context.Context, cmd ssh.Command) error {
 func (n *Node) makeWorkspace(ctx context.Context, workspace string) error {
 	var out, stderr strings.Builder
 	dir := ssh.QuotePath(workspace)
-	err := n.runner.Run(ctx, ssh.Command{
-		Script: "mkdir -p " + dir + " && cd " + dir + " && pwd -P", Stdout: &out, Stderr: &stderr,
+	err := n.mend(ctx, "make workspace", func() error {
+		out.Reset()
+		stderr.Reset()
+		return n.runner.Run(ctx, ssh.Command{
+			Script: "mkdir -p " + dir + " && cd " + dir + " && pwd -P", Stdout: &out, Stderr: &stderr,
+		})
 	})
 	var exit *ssh.ExitError
 	if errors.As(err, &exit) {

@@ -63,9 +63,13 @@ func (n *Node) push(ctx context.Context, workspace, source string) (_ push.Resul
 	if err != nil {
 		return push.Result{}, err
 	}
-	pushed, err := push.Push(ctx, n.runner, push.Request{
-		Source: source, Workspace: workspace, Client: client, Exclude: downloads,
-		Confirm: e.cfg.Confirm, Report: e.cfg.Report, Cache: filepath.Join(e.cfg.StateDir, "pushes"),
+	var pushed push.Result
+	err = n.mend(ctx, "push", func() (err error) { // it verifies, and begins where the workspace is
+		pushed, err = push.Push(ctx, n.runner, push.Request{
+			Source: source, Workspace: workspace, Client: client, Exclude: downloads,
+			Confirm: e.cfg.Confirm, Report: e.cfg.Report, Cache: filepath.Join(e.cfg.StateDir, "pushes"),
+		})
+		return err
 	})
 	if err != nil {
 		return push.Result{}, err
@@ -116,12 +120,12 @@ func (n *Node) bootstrap(ctx context.Context, id string, pushed push.Result, ste
 			end("unchanged, not run again", nil)
 			continue
 		}
-		err := bootstrap.Forget(ctx, n.runner, pushed.Workspace, i)
+		err := n.mend(ctx, name, func() error { return bootstrap.Forget(ctx, n.runner, pushed.Workspace, i) })
 		if err == nil {
 			err = n.bootstrapStep(ctx, fmt.Sprintf("%s-bootstrap-%d", id, i+1), i, pushed.Workspace, s, env, name, len(steps))
 		}
 		if err == nil {
-			err = bootstrap.Record(ctx, n.runner, pushed.Workspace, i, keys[i])
+			err = n.mend(ctx, name, func() error { return bootstrap.Record(ctx, n.runner, pushed.Workspace, i, keys[i]) })
 		}
 		end("exit code 0", err)
 		if err != nil {
@@ -142,7 +146,7 @@ func (n *Node) bootstrapStep(ctx context.Context, id string, i int, workspace st
 			Hint: "the whole log is " + log,
 		}
 	}
-	_, err := session.Start(ctx, n.runner, session.Spec{
+	_, err := n.launch(ctx, name, session.Spec{
 		ID: id, Name: id, Shell: s.Command, WorkingDir: workspace, Env: sessionEnv(env), NoTmux: true, Replace: true,
 	})
 	if err != nil {
@@ -154,7 +158,7 @@ func (n *Node) bootstrapStep(ctx context.Context, id string, i int, workspace st
 		return err
 	}
 	defer local.Close()
-	status, err := follow.Follow(ctx, n.runner, follow.Request{JobID: id, Log: local, Report: e.cfg.Report}, outputWriter{e.cfg.Report, name})
+	status, err := follow.Follow(ctx, &patientRunner{node: n}, follow.Request{JobID: id, Log: local, Report: e.cfg.Report}, outputWriter{e.cfg.Report, name})
 	if err != nil {
 		if ctx.Err() != nil { // the user stopped it: the step must not go on alone
 			cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
@@ -167,7 +171,7 @@ func (n *Node) bootstrapStep(ctx context.Context, id string, i int, workspace st
 	switch {
 	case status.State == session.Exited && status.ExitCode == 0:
 		return nil
-	case status.State == session.Lost:
+	case status.State == session.Lost, status.State == session.Missing:
 		return failed(errors.New("its process is gone without an exit code"), 0, log)
 	}
 	text, readErr := os.ReadFile(log)

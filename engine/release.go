@@ -35,7 +35,7 @@ func (n *Node) conclude(ctx context.Context, policy Failure, succeeded, complete
 	case !succeeded && policy.Keep:
 		res.Machine, res.Costs = "kept (on_failure)", rec.PricePerHour > 0
 		return n.keep(ctx, "on_failure = keep")
-	case (!complete || !succeeded && hold > 0) && !n.engine.machineGone(ctx, rec):
+	case (!complete || !succeeded && hold > 0) && n.engine.machineDead(ctx, rec) == "":
 		res.HeldUntil, res.Costs = time.Now().Add(hold), rec.PricePerHour > 0
 		res.Machine = "held until " + res.HeldUntil.Format("15:04")
 		return n.hold(ctx, res.HeldUntil)

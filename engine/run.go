@@ -115,7 +115,7 @@ func (e *Engine) Start(ctx context.Context, job Job, finish bool) (*Handle, erro
 	}
 	h, err := r.launch(ctx)
 	if err != nil {
-		_, err = r.conclude(ctx, nil, RunOptions{}, err)
+		_, err = r.conclude(ctx, h, RunOptions{}, err)
 		return nil, err
 	}
 	if finish {
@@ -252,11 +252,10 @@ func (r *run) conclude(ctx context.Context, h *Handle, opts RunOptions, cause er
 		return r.detach(ctx, h)
 	}
 	status := h.known()
-	if !status.Final() && isLost(cause) {
-		// Nobody knows how the job is: it stays as it is, and the guardian goes on trying.
-		return r.result(ctx, h, status, nil), cause
+	if !over(status) && isLost(cause) {
+		return r.lose(ctx, h, cause)
 	}
-	if !status.Final() {
+	if !over(status) {
 		reason := "stopped by " + who()
 		if cause != nil {
 			reason = "the body failed: " + firstLine(cause.Error())
@@ -268,6 +267,34 @@ func (r *run) conclude(ctx context.Context, h *Handle, opts RunOptions, cause er
 	res, err := e.finish(ctx, r.id, h)
 	res.Cost, res.Duration = r.cost(), time.Since(r.started)
 	return res, errors.Join(cause, err)
+}
+
+// lose ends a run that has lost contact with its node. Where the machine is dead, so is the job; else
+// nobody knows how it is: it stays as it is, and the guardian goes on trying.
+func (r *run) lose(ctx context.Context, h *Handle, cause error) (Result, error) {
+	e := r.engine
+	rec := h.node.record()
+	if e.machineDead(ctx, rec) == "" {
+		res := r.result(ctx, h, h.known(), nil)
+		res.Status, res.Reason, res.Machine = string(journal.JobLost), firstLine(cause.Error()), "does not answer; it is not released"
+		return res, errors.Join(cause, e.startGuardian())
+	}
+	err := e.bury(ctx, h, cause)
+	res, readErr := e.resultOf(ctx, r.id, cause)
+	res.Duration = time.Since(r.started)
+	return res, errors.Join(readErr, err)
+}
+
+// bury records the end of a job whose machine is dead, and makes sure that nothing is left of that
+// unless the user keeps it.
+func (e *Engine) bury(ctx context.Context, h *Handle, cause error) error {
+	e.closeJob(ctx, h.id, journal.JobLost, cause.Error())
+	if rec := h.node.record(); !releasable(rec) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	return h.node.terminate(ctx, "the machine had died")
 }
 
 // stop cancels the job and shows the rest of what it writes.
@@ -347,11 +374,6 @@ func (h *Handle) known() session.Status {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.status
-}
-
-func isLost(err error) bool {
-	kind := fault.KindOf(err)
-	return err != nil && (kind == fault.Lost || kind == fault.Unreachable)
 }
 
 // who names the user for records that other people read.

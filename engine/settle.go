@@ -177,14 +177,21 @@ func (e *Engine) settleIntent(ctx context.Context, n journal.Node) error {
 	})
 }
 
-// machineGone reports whether the provider says that a rented machine does not exist any more.
-func (e *Engine) machineGone(ctx context.Context, n journal.Node) bool {
+// machineDead says in words why nothing runs on a rented machine any more: it does not exist, or its
+// provider calls it failed. "" means that it may live.
+func (e *Engine) machineDead(ctx context.Context, n journal.Node) string {
 	p, err := e.provider(n.Provider)
 	if err != nil {
-		return false
+		return "" // ssh, or a provider of another version
 	}
 	_, id, _ := strings.Cut(n.ID, ":")
 	inst, err := p.Get(ctx, id)
 	var refusal *gpu.Error
-	return errors.As(err, &refusal) && refusal.Kind == gpu.NotFound || err == nil && inst.State == gpu.Terminated
+	switch {
+	case errors.As(err, &refusal) && refusal.Kind == gpu.NotFound, err == nil && inst.State == gpu.Terminated:
+		return "the machine does not exist any more"
+	case err == nil && inst.State == gpu.Failed:
+		return "the machine has died"
+	}
+	return ""
 }

@@ -3,10 +3,12 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
 
+	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/engine/report"
 	"github.com/bifrost-run/bifrost/engine/session"
@@ -41,6 +43,9 @@ func (n *Node) Submit(ctx context.Context, s Submit) (*Handle, error) {
 		return nil, err
 	}
 	h, err := n.start(ctx, id, job, join(n.base(), s.WorkingDir), s.LogFile)
+	if h != nil && isLost(err) {
+		return nil, err // it may run
+	}
 	if err != nil {
 		n.engine.closeJob(ctx, id, journal.JobFailed, err.Error())
 		return nil, err
@@ -76,11 +81,16 @@ func (n *Node) start(ctx context.Context, id string, job Job, dir, logFile strin
 	if logFile != "" {
 		logFile = n.resolve(logFile)
 	}
-	started, err := session.Start(ctx, n.runner, session.Spec{
+	started, err := n.launch(ctx, "start", session.Spec{
 		ID: id, Name: cmp.Or(job.Name, id), Command: job.Command.Argv, Shell: job.Command.Shell, WorkingDir: dir, Env: sessionEnv(job.Env),
 		Timeout: job.Timeout, LogFile: logFile, Replace: !job.Refuse,
 	})
-	if err != nil {
+	var unknown *unknownStart
+	if errors.As(err, &unknown) {
+		// It may run: the job is one to attach to, not one that failed.
+		home, _ := n.Home(ctx) // known since the connect
+		started.SessionName, started.LogFile = session.SessionName(cmp.Or(job.Name, id)), cmp.Or(logFile, home+"/.bifrost/jobs/"+id+"/log")
+	} else if err != nil {
 		return nil, err
 	}
 	if started.Replaced != "" {
@@ -88,13 +98,15 @@ func (n *Node) start(ctx context.Context, id string, job Job, dir, logFile strin
 		n.engine.closeJob(ctx, started.Replaced, journal.JobCancelled, "replaced by "+id)
 	}
 	detail = "job " + id
-	if started.Tmux {
+	if unknown != nil {
+		detail = ""
+	} else if started.Tmux {
 		detail += ", tmux session " + started.SessionName
 	} else {
 		detail += ", without tmux: " + started.TmuxNote
 	}
 	h := &Handle{node: n, id: id, session: started.SessionName, tmux: started.Tmux, log: started.LogFile, dir: dir}
-	err = n.engine.journal.SetJob(context.WithoutCancel(ctx), id, func(j *journal.Job) error {
+	noted := n.engine.journal.SetJob(context.WithoutCancel(ctx), id, func(j *journal.Job) error {
 		j.State, j.NodeID, j.Started = journal.JobRunning, n.ID(), time.Now()
 		j.SessionName, j.RemoteLog, j.WorkingDir = started.SessionName, started.LogFile, dir
 		if !started.Tmux {
@@ -102,8 +114,56 @@ func (n *Node) start(ctx context.Context, id string, job Job, dir, logFile strin
 		}
 		return nil
 	})
-	return h, err
+	return h, errors.Join(err, noted)
 }
+
+// launch starts a job, once, whatever becomes of the connection. A request whose answer was lost may
+// have been carried out, so the node is asked before it is sent again; should the lost one arrive
+// late, the node refuses the second, for the folder of the job exists.
+func (n *Node) launch(ctx context.Context, what string, spec session.Spec) (started session.Started, err error) {
+	asked := false // a request was sent and its answer did not come
+	err = n.mend(ctx, what, func() error {
+		for {
+			if asked {
+				if started, err = session.Find(ctx, n.runner, spec); err != nil || started.Status.State != session.Missing {
+					return err
+				}
+			}
+			if started, err = session.Start(ctx, n.runner, spec); isBroken(err) {
+				asked = true
+			}
+			if !asked || fault.KindOf(err) != fault.Conflict {
+				return err
+			}
+			// It is there after all, or another job has the session.
+			found, lookErr := session.Find(ctx, n.runner, spec)
+			if lookErr != nil || found.Status.State == session.Missing {
+				return cmp.Or(lookErr, err)
+			}
+			started = found
+			return nil
+		}
+	})
+	switch {
+	case ctx.Err() != nil: // a request may be on its way
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
+		defer cancel()
+		_, stopErr := session.Cancel(cleanup, n.runner, spec.ID, "interrupted before it ran")
+		return started, errors.Join(err, stopErr)
+	case asked && isLost(err):
+		return started, &unknownStart{&fault.Error{
+			Kind: fault.Lost, Op: what, Target: "job " + spec.ID, Err: fmt.Errorf("nobody knows whether it runs: %w", err),
+			Hint: "bifrost attach " + spec.ID + " finds out when the machine answers",
+		}}
+	}
+	return started, err
+}
+
+// An unknownStart says that a job may have been started.
+type unknownStart struct{ err error }
+
+func (e *unknownStart) Error() string { return e.err.Error() }
+func (e *unknownStart) Unwrap() error { return e.err }
 
 // closeJob records the end of a job that has no exit record of its own. A job that is over stays
 // as it is. The journal's own failure must not hide why the job ended, so it is only reported.
