@@ -123,26 +123,24 @@ func (n *Node) start(ctx context.Context, id string, job Job, dir, logFile strin
 func (n *Node) launch(ctx context.Context, what string, spec session.Spec) (started session.Started, err error) {
 	asked := false // a request was sent and its answer did not come
 	err = n.mend(ctx, what, func() error {
-		for {
-			if asked {
-				if started, err = session.Find(ctx, n.runner, spec); err != nil || started.Status.State != session.Missing {
-					return err
-				}
-			}
-			if started, err = session.Start(ctx, n.runner, spec); isBroken(err) {
-				asked = true
-			}
-			if !asked || fault.KindOf(err) != fault.Conflict {
+		if asked {
+			if started, err = session.Find(ctx, n.runner, spec); err != nil || started.Status.State != session.Missing {
 				return err
 			}
-			// It is there after all, or another job has the session.
-			found, lookErr := session.Find(ctx, n.runner, spec)
-			if lookErr != nil || found.Status.State == session.Missing {
-				return cmp.Or(lookErr, err)
-			}
-			started = found
-			return nil
 		}
+		if started, err = session.Start(ctx, n.runner, spec); isBroken(err) {
+			asked = true
+		}
+		if !asked || fault.KindOf(err) != fault.Conflict {
+			return err
+		}
+		// The first request has arrived after all, or another job has the session.
+		found, lookErr := session.Find(ctx, n.runner, spec)
+		if lookErr != nil || found.Status.State == session.Missing {
+			return cmp.Or(lookErr, err)
+		}
+		started = found
+		return nil
 	})
 	switch {
 	case ctx.Err() != nil: // a request may be on its way
