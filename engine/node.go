@@ -101,6 +101,10 @@ func (n *Node) Home(ctx context.Context) (string, error) {
 		return err
 	})
 	if err != nil {
+		var said *fault.Error
+		if errors.As(err, &said) || ctx.Err() != nil {
+			return "", err // no connection came about: what was to be run on it says nothing
+		}
 		return "", fmt.Errorf("read home folder of %s: %w", n.rec.ID, err)
 	}
 	if !path.IsAbs(home) {

@@ -25,8 +25,8 @@ func (a *app) confirm(ctx context.Context, question string) (bool, error) {
 	}
 	if !a.attended() {
 		return false, &fault.Error{
-			Kind: fault.Denied, Op: "ask", Err: fmt.Errorf("%s (nobody can answer: no terminal)", question),
-			Hint: "pass --yes to agree beforehand",
+			Kind: fault.Denied, Err: fmt.Errorf("without a terminal nobody can answer: %q", question),
+			Hint: "pass --yes to answer yes beforehand",
 		}
 	}
 	keys, err := openKeys(a.in, false)

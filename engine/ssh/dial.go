@@ -323,19 +323,23 @@ func (c *Client) ask(ctx context.Context, h *hop, key gossh.PublicKey) error {
 	shown := key.Type() + " " + gossh.FingerprintSHA256(key)
 	ok := h.acceptNew
 	if !ok {
+		login := h.user + "@" + h.alias
+		if h.port != 22 {
+			login = fmt.Sprintf("-p %d %s", h.port, login)
+		}
+		unanswered := &fault.Error{
+			Kind: fault.HostKey, Op: "connect to", Target: h.label(),
+			Err:  fmt.Errorf("its host key %s is not known", shown),
+			Hint: fmt.Sprintf("connect once with: ssh %s, compare the fingerprint and accept it, or pass --yes to accept it now", login),
+		}
 		if c.cfg.Confirm == nil {
-			login := h.user + "@" + h.alias
-			if h.port != 22 {
-				login = fmt.Sprintf("-p %d %s", h.port, login)
-			}
-			return &fault.Error{
-				Kind: fault.HostKey, Op: "connect to", Target: h.label(),
-				Err:  fmt.Errorf("its host key %s is not known", shown),
-				Hint: fmt.Sprintf("connect once with: ssh %s, compare the fingerprint and accept it, or pass --yes to accept it now", login),
-			}
+			return unanswered
 		}
 		var err error
 		ok, err = c.cfg.Confirm(ctx, fmt.Sprintf("The host key of %s is not known: %s. Accept it and remember it in %s?", h.label(), shown, h.knownHosts[0]))
+		if fault.KindOf(err) == fault.Denied {
+			return unanswered // nobody is there to ask
+		}
 		if err != nil {
 			return err
 		}
