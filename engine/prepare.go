@@ -183,7 +183,7 @@ func (n *Node) bootstrapStep(ctx context.Context, id string, i int, workspace st
 		cause = fmt.Errorf("killed by signal %s", status.Signal)
 	}
 	if tail := lastLines(string(bytes.ToValidUTF8(text, []byte("\uFFFD"))), stepTail); tail != "" {
-		cause = fmt.Errorf("%w; its last lines:\n%s", cause, tail)
+		cause = fmt.Errorf("%w\nthe last lines of its output:\n%s", cause, tail)
 	}
 	return failed(cause, status.ExitCode, log)
 }

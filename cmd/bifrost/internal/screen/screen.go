@@ -275,12 +275,13 @@ func (s *Screen) ended(now time.Time, e report.Event, text string) {
 		s.permanent(strings.TrimRight(line+text, " "))
 		return
 	}
+	if e.Err != nil { // what was tried stands in the line of the beginning
+		reason, _, _ := strings.Cut(e.Err.Error(), "\n")
+		s.stamped(now, fmt.Sprintf("%s: failed after %s: %s", e.Step, Duration(e.Duration), s.text(reason)))
+		return
+	}
 	if text != "" {
 		text = ": " + text
-	}
-	if e.Err != nil {
-		s.stamped(now, fmt.Sprintf("%s: failed after %s%s: %s", e.Step, Duration(e.Duration), text, s.text(e.Err.Error())))
-		return
 	}
 	s.stamped(now, fmt.Sprintf("%s: done in %s%s", e.Step, Duration(e.Duration), text))
 }
