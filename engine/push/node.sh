@@ -13,8 +13,7 @@ die() {
   case $* in
   *"o space left"*|*"uota exceeded"*|*"Wrote only"*|*"hort write"*) k=full ;;
   esac
-  [ $k != full ] || set -- $(df -kP . | sed 1d) "
-$*"
+  [ $k != full ] || set -- $(df -kP . | sed 1d) "| $*"
   say fail $k $(printf %s "$*" | tr '\n' ' ')
   exit 0
 }

@@ -304,18 +304,19 @@ func holder(lock string) string {
 	return fmt.Sprintf("%s since %s (process %s on %s)", client, since, f[0], f[3])
 }
 
-// diskNumbers reads a line of df -kP and the error behind it.
+// diskNumbers reads a line of df -kP, whose last column may hold spaces, and the error behind a "|".
 func diskNumbers(text string) string {
-	f := strings.Fields(text)
+	numbers, reason, _ := strings.Cut(text, " | ")
+	f := strings.Fields(numbers)
 	if len(f) < 6 {
-		return "no space left on the node's disk: " + text
+		return "no space left on the node's disk: " + reason
 	}
 	total, terr := strconv.ParseInt(f[1], 10, 64)
 	free, ferr := strconv.ParseInt(f[3], 10, 64)
 	if terr != nil || ferr != nil {
-		return "no space left on the node's disk: " + text
+		return "no space left on the node's disk: " + reason
 	}
-	return fmt.Sprintf("no space left on the node: %s has %s free of %s", f[5], kibibytes(free), kibibytes(total))
+	return fmt.Sprintf("no space left on the node: %s has %s free of %s", strings.Join(f[5:], " "), kibibytes(free), kibibytes(total))
 }
 
 func kibibytes(n int64) string {
