@@ -62,13 +62,27 @@ func (e *Engine) fetch(ctx context.Context, h *Handle, rec journal.Job) ([]Fetch
 	if cause != nil {
 		return all, &fault.Error{
 			Kind: fault.Results, Op: "results of", Target: rec.ID, Err: fmt.Errorf("%s not complete: %w", strings.Join(failed, ", "), cause),
-			Hint: "bifrost sync " + rec.ID + " fetches them again while the machine exists; optional(path) marks what may be missing",
+			Hint: resultsHint(rec.ID, cause),
 		}
 	}
 	return all, e.journal.SetJob(ctx, rec.ID, func(j *journal.Job) error {
 		j.ResultsDone = true
 		return nil
 	})
+}
+
+// resultsHint is the way to results that did not arrive.
+func resultsHint(id string, cause error) string {
+	again := "bifrost sync " + id + " fetches them while the machine exists"
+	switch hint := fault.HintOf(cause); {
+	case fault.KindOf(cause) == fault.NotFound:
+		return again + "; optional(path) marks what may be missing"
+	case fault.KindOf(cause) == fault.DiskFull:
+		return "free space; then " + again + ", from where it stopped"
+	case hint != "":
+		return hint + "; " + again
+	}
+	return "remove the cause, then " + again + "; bifrost cp " + id + ":PATH FOLDER copies to another folder"
 }
 
 // Sync fetches a job's results now, as they are.
