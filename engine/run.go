@@ -326,6 +326,9 @@ func (r *run) discard(ctx context.Context, cause error) (Result, error) {
 	}
 	r.engine.closeJob(ctx, r.id, state, reason)
 	res := Result{JobID: r.id, Status: string(state), Duration: time.Since(r.started), Machine: "none was rented"}
+	if r.job.Provision == nil {
+		res.Machine = "not reached"
+	}
 	if r.node == nil {
 		return res, cause
 	}

@@ -73,7 +73,12 @@ func endMachine(r engine.Result) string {
 }
 
 func endResults(r engine.Result) string {
-	if len(r.Results) == 0 {
+	switch {
+	case r.Status == "detached":
+		return "what was asked for is fetched when the job has ended"
+	case r.LogPath == "":
+		return "none: the job did not run"
+	case len(r.Results) == 0:
 		return "none asked for"
 	}
 	var parts []string

@@ -70,7 +70,7 @@ next     bifrost sync x-1
 			engine.Result{JobID: "x-1", NodeID: "local:a", Status: "detached", Duration: time.Second, Machine: "in use by the job", LogPath: "/l"},
 			`status   x-1 detached: the job runs on
 time     1.0s, $0.00
-results  none asked for
+results  what was asked for is fetched when the job has ended
 machine  local:a in use by the job
 log      /l
 next     bifrost attach x-1
@@ -91,7 +91,7 @@ next     bifrost terminate x-1`,
 			engine.Result{JobID: "x-1", Status: "failed", Machine: "none was rented"},
 			`status   x-1 failed before the job ran
 time     0.0s, $0.00
-results  none asked for
+results  none: the job did not run
 machine  none was rented
 log      none`,
 		},

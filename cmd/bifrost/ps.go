@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -28,8 +29,8 @@ func newPs(a *app) *cobra.Command {
 		Use:     "ps",
 		Short:   "Jobs and machines: state, age, price, spent, time left",
 		GroupID: groupWatch,
-		Long: `Lists the jobs that are not over and the machines that are not gone, those of other terminals too. The
-machines of running jobs are asked how the jobs are; one that does not answer within 3 seconds is
+		Long: `Lists the jobs that are not over and the machines that are not gone, those of other terminals too; your
+own machines (ssh=) only while a job is on them. The machines of running jobs are asked how the jobs are; one that does not answer within 3 seconds is
 shown as unreachable.
 
 --json prints {"version": 1, "jobs": [...], "nodes": [...]}. Fields of jobs: id, state, reachable,
@@ -98,6 +99,9 @@ func readListing(ctx context.Context, eng *engine.Engine, all, quick bool) (list
 		return listing{}, err
 	}
 	l.Now, l.Jobs, l.Nodes = time.Now(), jobs, nodes
+	if !all { // the user's own machines are of interest while they are used
+		l.Nodes = slices.DeleteFunc(nodes, func(n journal.Node) bool { return n.Provider == "ssh" && l.jobOf(n) == "" })
+	}
 	return l, nil
 }
 
