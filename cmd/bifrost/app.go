@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -140,10 +141,14 @@ func (a *app) engine() (*engine.Engine, error) {
 }
 
 func (a *app) config() engine.Config {
+	identity := a.identity
+	if abs, err := filepath.Abs(identity); err == nil && identity != "" && !strings.HasPrefix(identity, "~") {
+		identity = abs // attach uses it again, from any folder
+	}
 	return engine.Config{
 		StateDir:     a.env.StateDir,
 		Providers:    []gpu.Provider{local.New(local.Config{StateDir: a.env.StateDir, Daemon: []string{a.env.Executable, "local-node"}})},
-		IdentityFile: a.identity,
+		IdentityFile: identity,
 		Home:         a.env.Home,
 		AgentSocket:  a.env.AgentSocket,
 		Confirm:      a.confirm,

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -55,7 +58,7 @@ EXIT STATUS
 			if len(args) == 0 || args[0] == "" {
 				return usage(cmd, "", "FILE is missing")
 			}
-			return nil
+			return checkIdentity(cmd, a.identity)
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			if len(args) == 0 {
@@ -76,6 +79,24 @@ EXIT STATUS
 	addYes(cmd, a)
 	addRaw(cmd, &f.raw)
 	return cmd
+}
+
+// checkIdentity refuses a key that is not there before anything runs. With only the public half here,
+// the agent may hold the other.
+func checkIdentity(cmd *cobra.Command, path string) error {
+	if path == "" || strings.HasPrefix(path, "~") {
+		return nil
+	}
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && info.IsDir():
+		return usage(cmd, "name the private key file, as with ssh -i", "-i %s: it is a folder", path)
+	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(path + ".pub"); err != nil {
+			return usage(cmd, "name the private key file, as with ssh -i", "-i %s: it does not exist", path)
+		}
+	}
+	return nil
 }
 
 func (a *app) exec(ctx context.Context, file string, args []string, f execFlags) error {

@@ -106,6 +106,9 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 		return usage(cmd, "bifrost exec "+name, "%q is a file, not a command", name)
 	}
 	hint := "bifrost --help lists the commands"
+	if name == "" {
+		return usage(cmd, hint, "COMMAND is empty")
+	}
 	if like := cmd.SuggestionsFor(name); len(like) > 0 {
 		hint = "did you mean " + strings.Join(like, " or ") + "? bifrost --help lists the commands"
 	}
