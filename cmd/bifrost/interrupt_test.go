@@ -18,11 +18,13 @@ import (
 
 // A session is a bifrost that runs in a folder of its own.
 type session struct {
-	t    *testing.T
-	dir  string
-	env  []string
-	cmd  *exec.Cmd
-	keys *os.File // of the terminal; nil without one
+	t     *testing.T
+	dir   string // where it runs
+	home  string
+	state string // XDG_STATE_HOME
+	env   []string
+	cmd   *exec.Cmd
+	keys  *os.File // of the terminal; nil without one
 
 	mu   sync.Mutex
 	seen bytes.Buffer
@@ -33,23 +35,25 @@ type session struct {
 // ./go-on in its home where the text says "wait".
 func newSession(t *testing.T, bootstrap, command string) *session {
 	t.Helper()
+	s := newFolder(t)
+	s.script("deploy.star", `with_job(remote_job(provision = gpu_query(type = None, providers = "local"), name = "job", bootstrap = `+bootstrap+`,
+    command = """`+command+`""", results = {"result.txt": optional("./")}))
+print("after")
+`)
+	return s
+}
+
+// newFolder prepares an empty folder, and a home and a state folder beside it.
+func newFolder(t *testing.T) *session {
+	t.Helper()
 	dir := t.TempDir()
-	project := filepath.Join(dir, "project")
-	home := filepath.Join(dir, "home")
-	for _, d := range []string{project, home} {
+	s := &session{t: t, dir: filepath.Join(dir, "project"), home: filepath.Join(dir, "home"), state: filepath.Join(dir, "state")}
+	for _, d := range []string{s.dir, s.home, s.state} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	script := `with_job(remote_job(provision = gpu_query(type = None, providers = "local"), name = "job", bootstrap = ` + bootstrap + `,
-    command = """` + command + `""", results = {"result.txt": optional("./")}))
-print("after")
-`
-	if err := os.WriteFile(filepath.Join(project, "deploy.star"), []byte(script), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := &session{t: t, dir: project}
-	s.env = append(os.Environ(), "HOME="+home, "XDG_STATE_HOME="+filepath.Join(dir, "state"), "SSH_AUTH_SOCK=", "CI=", "NO_COLOR=", "TERM=xterm")
+	s.env = append(os.Environ(), "HOME="+s.home, "XDG_STATE_HOME="+s.state, "SSH_AUTH_SOCK=", "CI=", "NO_COLOR=", "TERM=xterm")
 	t.Cleanup(func() {
 		cmd := s.command("terminate", "--all", "--yes")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -60,6 +64,14 @@ print("after")
 		}
 	})
 	return s
+}
+
+// script writes a file into the folder.
+func (s *session) script(name, text string) {
+	s.t.Helper()
+	if err := os.WriteFile(filepath.Join(s.dir, name), []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
 }
 
 func (s *session) command(args ...string) *exec.Cmd {
@@ -186,6 +198,30 @@ echo ended
 `
 )
 
+// A shell on a machine has a terminal: its size, its keys, its exit code.
+func TestShellOnTerminal(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	if out, err := s.command("exec", "-d", "deploy.star").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s.startOnTerminal("ssh", "@last")
+	s.press("stty size; echo $((40+2))\r")
+	s.await("40 120")
+	s.await("42")
+	s.press("echo wai''ting; sleep 60\r")
+	s.await("waiting")
+	s.press(ctrlC) // the remote side's
+	s.press("echo in''terrupted; exit 9\r")
+	s.await("interrupted")
+	s.exits(9)
+	s.startOnTerminal("ssh", "--tmux", "@last")
+	s.await("[job]") // tmux's own line at the bottom
+	s.press("\x02d") // detach from tmux
+	s.exits(0)
+	s.wants(s.output("ps"), "running")
+}
+
 func TestInterruptBeforeTheJob(t *testing.T) {
 	t.Parallel()
 	s := newSession(t, `"echo preparing; sleep 60"`, "true")
@@ -306,4 +342,78 @@ func TestHangupDetaches(t *testing.T) {
 	s.start("attach", "@last")
 	s.exits(0)
 	s.wants(s.text(), "ended\n")
+}
+
+// eventuallyClean waits until ps shows neither jobs nor machines.
+func (s *session) eventuallyClean() {
+	s.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !strings.Contains(s.output("ps"), "no jobs and no machines") {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("never clean:\n%s", s.output("ps"))
+		}
+		time.Sleep(100 * time.Millisecond) // between two looks; the deadline decides
+	}
+}
+
+func TestInterruptedWithoutTerminal(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	s.start("exec", "deploy.star")
+	s.await("begun")
+	s.signal(os.Interrupt)
+	s.exits(130)
+	s.wants(s.text(), "cancelled")
+	s.wants(s.text(), "results  1 file in ")
+	s.wants(s.text(), "terminated and confirmed")
+	s.wants(s.output("ps"), "no jobs and no machines")
+}
+
+// After a hangup nobody comes back: the guardian fetches the results and releases the machine.
+func TestHangupLeavesItToTheGuardian(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	s.start("exec", "deploy.star")
+	s.await("begun")
+	s.signal(syscall.SIGHUP)
+	s.exits(0)
+	s.wants(s.text(), "results  what was asked for is fetched when the job has ended")
+	s.output("ssh", "@last", "touch go-on")
+	s.eventuallyClean()
+	if data, err := os.ReadFile(filepath.Join(s.dir, "result.txt")); string(data) != "half\n" {
+		t.Errorf("result: got %q, %v want %q", data, err, "half\n")
+	}
+	s.wants(s.output("ps", "-a"), " succeeded ")
+}
+
+// kill -9 leaves no time for anything: the guardian finishes the job and releases the machine.
+func TestKilledWhileTheJobRuns(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, "None", waiting)
+	s.start("exec", "deploy.star")
+	s.await("begun")
+	s.signal(os.Kill)
+	s.exits(-1)
+	s.wants(s.output("ps"), "running")
+	s.output("ssh", "@last", "touch go-on")
+	s.eventuallyClean()
+	if data, err := os.ReadFile(filepath.Join(s.dir, "result.txt")); string(data) != "half\n" {
+		t.Errorf("result: got %q, %v want %q", data, err, "half\n")
+	}
+	s.wants(s.output("logs", "@last"), "ended")
+	s.wants(s.output("ps", "-a"), " succeeded ")
+}
+
+// Before the job ran there is nothing to finish: the machine goes.
+func TestKilledBeforeTheJob(t *testing.T) {
+	t.Parallel()
+	s := newSession(t, `"echo preparing; sleep 600"`, "true")
+	s.start("exec", "deploy.star")
+	s.await("  preparing")
+	s.signal(os.Kill)
+	s.exits(-1)
+	s.eventuallyClean()
+	if left, err := filepath.Glob(filepath.Join(s.state, "bifrost/local/[^.]*")); err != nil || len(left) > 0 {
+		t.Errorf("local nodes are left: %v, %v", left, err)
+	}
 }
