@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -64,10 +65,11 @@ func (n *Node) push(ctx context.Context, workspace, source string) (_ push.Resul
 		return push.Result{}, err
 	}
 	var pushed push.Result
+	attempt := rand.Text()
 	err = n.mend(ctx, "push", func() (err error) { // it verifies, and begins where the workspace is
 		pushed, err = push.Push(ctx, n.runner, push.Request{
 			Source: source, Workspace: workspace, Client: client, Exclude: downloads,
-			Confirm: e.cfg.Confirm, Report: e.cfg.Report, Cache: filepath.Join(e.cfg.StateDir, "pushes"),
+			Confirm: e.cfg.Confirm, Report: e.cfg.Report, Cache: filepath.Join(e.cfg.StateDir, "pushes"), Attempt: attempt,
 		})
 		return err
 	})

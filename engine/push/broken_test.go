@@ -270,6 +270,37 @@ func TestTwoAtOnce(t *testing.T) {
 	})
 }
 
+// TestNextAttempt pushes while the node still waits for an attempt whose connection is dead.
+func TestNextAttempt(t *testing.T) {
+	t.Parallel()
+	shells(t, func(t *testing.T, node *enginetest.Shell) {
+		src := t.TempDir()
+		write(t, src, tree{"a": "1"})
+		req := Request{Source: src, Workspace: "~/w", Client: who, Attempt: "mine"}
+		g := &gate{node, make(chan struct{}), make(chan struct{})}
+		first := make(chan error, 1)
+		go func() {
+			_, err := Push(t.Context(), g, req)
+			first <- err
+		}()
+		<-g.held
+		for _, other := range []string{"", "other"} {
+			second := req
+			second.Attempt = other
+			if err := pushErr(t, node, second); err.Kind != fault.Conflict || !strings.Contains(err.Error(), "dana@laptop since 20") {
+				t.Errorf("attempt %q: got %v (%s)", other, err, err.Kind)
+			}
+		}
+		mustPush(t, node, req)
+		close(g.open)
+		if err := <-first; err == nil {
+			t.Error("the attempt that was ended succeeded")
+		}
+		wantTree(t, filepath.Join(node.Home, "w"), tree{"a": "1"})
+		quiet(t, filepath.Join(node.Home, "w"))
+	})
+}
+
 func TestStaleLock(t *testing.T) {
 	t.Parallel()
 	bootID, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")

@@ -1,4 +1,4 @@
-# The node's half of a push. W is set to the workspace, C to the client as one word.
+# The node's half of a push. W is set to the workspace, C to the client as one word, A to the attempt.
 # It writes lines to stdout and reads lines, then a tar stream, from stdin. Comments and indentation
 # are taken off before it is sent.
 LC_ALL=C
@@ -41,23 +41,30 @@ stale() {
   start $1
   [ "$s" = "$2" ] || return 0
   [ -d /proc/$1 ] || kill -0 $1 2>/dev/null || return 0
-  return 1
+  # An earlier attempt of this push: its client is gone, it waits for what will not come.
+  [ "$A" ] && [ "$7" = "$A" ] || return 1
+  kill -9 -$1 2>/dev/null || kill -9 $1
 }
 H=$(uname -n)
 O=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo -)
 start $$
-l="$$ $s $O $H $(date +%s) $C"
+l="$$ $s $O $H $(date +%s) $C${A:+ $A}"
 lock() { e=$(ln -s "$l" .bifrost/lock 2>&1); }
-lock || {
-  h=$(readlink .bifrost/lock) || die write "$e"
+i=0
+until lock; do
+  i=$((i+1))
+  h=$(readlink .bifrost/lock) || {
+    # It was freed this very moment, or it cannot be made.
+    [ $i -lt 9 ] || die write "$e"
+    continue
+  }
   find .bifrost/unlock -prune -mmin +1 -exec rmdir {} \; 2>/dev/null
   # Only one may take a dead one's lock away: a second would take that of the first.
-  stale "$h" && mkdir .bifrost/unlock 2>/dev/null && {
-    [ "$(readlink .bifrost/lock)" != "$h" ] || rm -f .bifrost/lock
-    rmdir .bifrost/unlock
-  }
-  lock || die locked "$(readlink .bifrost/lock)"
-}
+  [ $i -lt 9 ] && stale "$h" || die locked "$h"
+  mkdir .bifrost/unlock 2>/dev/null || continue
+  [ "$(readlink .bifrost/lock)" != "$h" ] || rm -f .bifrost/lock
+  rmdir .bifrost/unlock
+done
 trap '[ "$(readlink .bifrost/lock)" != "$l" ] || { rm -rf .bifrost/stage; rm -f .bifrost/lock; }' EXIT
 trap 'exit 1' HUP INT TERM PIPE
 rm -rf .bifrost/stage

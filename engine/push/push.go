@@ -28,6 +28,11 @@ type Request struct {
 	Exclude   []string // absolute local paths that are never pushed unless git tracks the file
 	Cache     string   // local folder that keeps manifests by id; "" keeps none
 
+	// Attempt is a word of letters and digits, the same for all attempts of one push and for no other.
+	// An attempt that the node still waits for, because it has not noticed that its connection is
+	// dead, is ended there by the next one. "" ends none.
+	Attempt string
+
 	// Confirm is asked before more than half of what was placed is deleted; nil refuses.
 	Confirm func(ctx context.Context, question string) (bool, error)
 	Report  report.Sink // gets Progress and Notice events of the step "push"
@@ -120,7 +125,7 @@ func (req Request) check() (string, error) {
 func push(ctx context.Context, runner ssh.Runner, req Request, source string, notice func(string)) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	c := open(ctx, runner, req.Workspace, req.Client)
+	c := open(ctx, runner, req)
 	// While the node looks at the workspace, this side looks at the tree.
 	told := make(chan string, 1)
 	go func() { told <- describe(ctx, source, req.Client).encode() }()

@@ -42,7 +42,7 @@ type conversation struct {
 	stop   func() bool
 }
 
-func open(ctx context.Context, runner ssh.Runner, workspace, client string) *conversation {
+func open(ctx context.Context, runner ssh.Runner, req Request) *conversation {
 	inR, inW := io.Pipe()
 	out := newMailbox()
 	c := &conversation{in: bufio.NewWriterSize(inW, 256<<10), inPipe: inW, out: bufio.NewReaderSize(out, 64<<10), ended: make(chan struct{})}
@@ -50,7 +50,7 @@ func open(ctx context.Context, runner ssh.Runner, workspace, client string) *con
 	go func() {
 		defer close(c.ended)
 		c.err = runner.Run(ctx, ssh.Command{
-			Script: "W=" + ssh.QuotePath(workspace) + "\nC=" + ssh.Quote(encodeWord(client)) + "\n" + strip(nodeScript),
+			Script: "W=" + ssh.QuotePath(req.Workspace) + "\nC=" + ssh.Quote(encodeWord(req.Client)) + "\nA=" + ssh.Quote(req.Attempt) + "\n" + strip(nodeScript),
 			Stdin:  inR, Stdout: out, Stderr: &c.stderr,
 		})
 		inR.CloseWithError(errEnded)
@@ -286,10 +286,10 @@ func (r *refusal) fault(workspace string) error {
 	return e
 }
 
-// holder reads the lock's content: pid, its start, boot id, host, time, client.
+// holder reads the lock's content: pid, its start, boot id, host, time, client, attempt.
 func holder(lock string) string {
 	f := strings.Fields(lock)
-	if len(f) != 6 {
+	if len(f) != 6 && len(f) != 7 {
 		return "lock " + strconv.Quote(lock)
 	}
 	client, err := decodeWord(f[5])
