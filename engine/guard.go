@@ -7,10 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/journal"
+	"github.com/bifrost-run/bifrost/engine/session"
+	"github.com/bifrost-run/bifrost/engine/ssh"
 )
 
 // startGuardian starts the process that carries this run to its end if this process dies. It runs
@@ -111,8 +114,9 @@ func (e *Engine) takeOver(ctx context.Context, runID string) (*journal.RunLock, 
 func (e *Engine) guardJob(ctx context.Context, job journal.Job) error {
 	switch {
 	case job.State != journal.JobRunning && !job.State.Final():
-		e.closeJob(ctx, job.ID, journal.JobCancelled, "the bifrost process that prepared it is gone")
-		return nil
+		err := e.stopBegun(ctx, job)
+		e.closeJob(ctx, job.ID, journal.JobCancelled, processGone)
+		return err
 	case !job.Finish, job.State.Final() && job.ResultsDone:
 		return nil
 	}
@@ -144,6 +148,37 @@ func (e *Engine) guardJob(ctx context.Context, job journal.Job) error {
 		}
 	}
 	_, err = e.finish(ctx, job.ID, h)
+	return err
+}
+
+const processGone = "the bifrost process that prepared it is gone"
+
+// stopBegun ends what a job that never came to run has begun on a machine that stays: a bootstrap
+// step, or the job itself where its start was the last that the process did.
+func (e *Engine) stopBegun(ctx context.Context, job journal.Job) error {
+	if job.NodeID == "" {
+		return nil
+	}
+	rec, err := e.journal.Node(ctx, job.NodeID)
+	if err != nil || releasable(rec) || rec.State == journal.NodeGone {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, cancelTimeout)
+	defer cancel()
+	n, err := e.open(ctx, rec)
+	if err != nil {
+		return err
+	}
+	dir := session.Dir(job.ID)
+	var begun strings.Builder
+	err = n.runner.Run(ctx, ssh.Command{
+		Script: "for d in " + dir + " " + dir + "-bootstrap-*; do [ ! -d \"$d\" ] || printf '%s\\n' \"${d##*/}\"; done",
+		Stdout: &begun,
+	})
+	for _, id := range strings.Fields(begun.String()) {
+		_, cancelErr := session.Cancel(ctx, n.runner, id, processGone)
+		err = errors.Join(err, cancelErr)
+	}
 	return err
 }
 

@@ -227,3 +227,38 @@ func TestInterruptWhileNoServerAnswers(t *testing.T) {
 		})
 	}
 }
+
+// A machine of one's own is not ended: what bifrost began on it must be.
+func TestInterruptStopsTheBootstrapOnAServer(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name   string
+		signal syscall.Signal
+		code   int
+	}{
+		{"interrupted", syscall.SIGINT, 130},
+		{"killed", syscall.SIGKILL, -1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			server := enginetest.OpenSSH(t, enginetest.Options{User: enginetest.Plain})
+			s := newFolder(t)
+			s.script("deploy.star", fmt.Sprintf(`with_job(remote_job(ssh = %q, name = "job", bootstrap = "echo preparing; sleep 600", command = "true"))`, s.reaches(server)))
+			s.start("exec", "deploy.star")
+			s.await("  preparing")
+			s.signal(c.signal)
+			s.exits(c.code)
+			s.eventuallyClean()
+			out, err := exec.Command("ps", "-u", server.User, "-o", "stat=,args=").CombinedOutput()
+			if err != nil && len(out) > 0 {
+				t.Fatalf("ps: %v: %s", err, out)
+			}
+			for line := range strings.Lines(string(out)) {
+				if strings.Contains(line, "sleep 600") && !strings.HasPrefix(line, "Z") {
+					t.Errorf("it still runs there: %s", line)
+				}
+			}
+			s.leavesNothingOn(server)
+		})
+	}
+}
