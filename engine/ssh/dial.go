@@ -23,6 +23,7 @@ const (
 	redialPatience = 5 * time.Second  // for a node that was reached before
 	firstPause     = 300 * time.Millisecond
 	longestPause   = 5 * time.Second
+	silence        = 5 * time.Second // after which a person is told what is waited for
 )
 
 // A dialError is a failed attempt; booting says that a node which is still booting may look so.
@@ -85,6 +86,22 @@ func (c *Client) notice(text string) {
 	c.cfg.Report.Emit(report.Event{Kind: report.Notice, Step: "connect", Text: text})
 }
 
+// tellIfSlow says text when ctx, that of a part of the first connection, does not end soon.
+func (c *Client) tellIfSlow(ctx context.Context, text string) {
+	if c.cfg.Patience <= redialPatience {
+		return
+	}
+	c.wg.Go(func() {
+		t := time.NewTimer(silence)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			c.notice(text)
+		case <-ctx.Done():
+		}
+	})
+}
+
 // dialHops connects to the node through its jump hosts, asking about unknown host keys.
 func (c *Client) dialHops(ctx context.Context) (*conn, error) {
 	hops, err := c.resolve()
@@ -127,6 +144,7 @@ func (c *Client) chain(ctx context.Context, hops []*hop) (*conn, *hop, error) {
 func (c *Client) transport(ctx context.Context, via *conn, h *hop) (net.Conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, connectLimit, errNoAnswer)
 	defer cancel()
+	c.tellIfSlow(ctx, fmt.Sprintf("%s has not answered yet; waiting up to %v", h.label(), connectLimit))
 	if via == nil {
 		var d net.Dialer
 		raw, err := d.DialContext(ctx, "tcp", h.addr())
@@ -245,6 +263,7 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, h *hop) (*conn, er
 	conf.Ciphers = ciphers()
 	limited, cancel := context.WithTimeoutCause(ctx, c.handshakeLimit, errNoAnswer)
 	defer cancel()
+	c.tellIfSlow(limited, fmt.Sprintf("%s accepts the connection, but there is no SSH login yet; waiting up to %v", h.label(), c.handshakeLimit))
 	stop := context.AfterFunc(limited, func() { w.Close() })
 	sshConn, chans, reqs, err := gossh.NewClientConn(w, h.addr(), conf)
 	if !stop() && err == nil {
