@@ -261,12 +261,20 @@ func (r *run) conclude(ctx context.Context, h *Handle, opts RunOptions, cause er
 			reason = "the body failed: " + firstLine(cause.Error())
 		}
 		if err := r.stop(ctx, h, opts, reason); err != nil {
-			return r.result(ctx, h, h.known(), nil), errors.Join(cause, err)
+			return r.result(ctx, h, h.known(), nil), joined(cause, err)
 		}
 	}
 	res, err := e.finish(ctx, r.id, h)
 	res.Cost, res.Duration = r.cost(), time.Since(r.started)
-	return res, errors.Join(cause, err)
+	return res, joined(cause, err)
+}
+
+// joined is errors.Join, but says only once what two steps failed at for the same reason.
+func joined(cause, err error) error {
+	if cause != nil && err != nil && cause.Error() == err.Error() {
+		return cause
+	}
+	return errors.Join(cause, err)
 }
 
 // lose ends a run that has lost contact with its node. Where the machine is dead, so is the job; else

@@ -68,6 +68,9 @@ func TestDiskFullOnTheNode(t *testing.T) {
 		t.Errorf("got %d bytes of log, or others than were written", len(out))
 	}
 	s.leavesNothingOn(server)
+	if out := s.output("ssh", "@last", "tmux -L bifrost list-sessions"); !strings.Contains(out, "no server running") {
+		t.Errorf("sessions are left: %s", out)
+	}
 }
 
 func TestDiskFullHere(t *testing.T) {
@@ -101,7 +104,13 @@ func TestDiskFullOfTheJournal(t *testing.T) {
 	s := newFolder(t)
 	mountMegabyte(t, s.state)
 	s.script("deploy.star", `with_job(remote_job(provision = gpu_query(type = None, providers = "local"), name = "job", command = "cat /dev/zero > big"))`)
-	s.ends(1, execDeploy, "disk_full", "no space left on the device", "hint: free space there")
+	s.start("exec", "deploy.star")
+	s.exits(1)
+	if strings.Contains(s.text(), "device\n  write journal") {
+		t.Error("the reason is told twice")
+	}
+	s.wants(s.text(), "disk_full: write journal "+s.state)
+	s.wants(s.text(), "hint: free space there")
 	if err := unix.Mount("none", s.state, "tmpfs", unix.MS_REMOUNT, "size=8m"); err != nil {
 		t.Fatal(err)
 	}
