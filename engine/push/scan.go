@@ -43,7 +43,7 @@ func scanTree(ctx context.Context, source string, exclude []string, notice func(
 		return nil, err
 	}
 	if len(s.entries) == 0 {
-		e := &fault.Error{Kind: fault.Invalid, Op: "push", Target: source, Err: errors.New("there is no file to push")}
+		e := &fault.Error{Kind: fault.Invalid, Op: "push", Target: source, Err: errors.New("there is no file to push"), Hint: "source names the folder that holds the code"}
 		if top := repository(source); top != "" {
 			e.Err = errors.New("git shows no file there: it is empty, or all of it is ignored")
 			e.Hint = "see what git ignores: git -C " + source + " status --ignored ."
