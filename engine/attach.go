@@ -266,17 +266,7 @@ func (e *Engine) Terminate(ctx context.Context, id string) error {
 	if rec.State == journal.NodeGone {
 		return nil
 	}
-	if err := n.terminate(ctx, "terminated by "+who()); err != nil {
-		return err
-	}
-	jobs, err := e.journal.Jobs(ctx, journal.JobFilter{NodeID: rec.ID})
-	if err != nil {
-		return err
-	}
-	for _, job := range jobs {
-		e.closeJob(ctx, job.ID, journal.JobCancelled, "its machine was terminated by "+who())
-	}
-	return nil
+	return n.terminate(ctx, "terminated by "+who())
 }
 
 // Jobs lists jobs, newest first: those that are not over, or all.

@@ -130,12 +130,22 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 			}
 		}
 	}
-	return e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(n *journal.Node) error {
+	err = e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(n *journal.Node) error {
 		if n.State != journal.NodeGone {
 			n.State, n.Ended = journal.NodeGone, time.Now()
 		}
 		return nil
 	})
+	return errors.Join(err, e.closeJobsOf(ctx, rec.ID, why))
+}
+
+// closeJobsOf records the end of the jobs that were still open on a machine that is gone.
+func (e *Engine) closeJobsOf(ctx context.Context, nodeID, why string) error {
+	jobs, err := e.journal.Jobs(context.WithoutCancel(ctx), journal.JobFilter{NodeID: nodeID})
+	for _, job := range jobs {
+		e.closeJob(ctx, job.ID, journal.JobCancelled, "its machine is gone: "+why)
+	}
+	return err
 }
 
 // confirmOurs reads the machine back before it is deleted: an id alone authorises nothing. It
