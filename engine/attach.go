@@ -26,6 +26,9 @@ func (e *Engine) attach(ctx context.Context, jobID string) (*Handle, journal.Job
 	if err != nil {
 		return nil, job, err
 	}
+	if !job.State.Final() && job.State != journal.JobRunning {
+		return nil, job, &fault.Error{Kind: fault.Conflict, Op: "attach", Target: job.ID, Err: fmt.Errorf("it does not run yet: it is %s", job.State), Hint: "try again in a moment"}
+	}
 	if job.NodeID == "" || job.RemoteLog == "" {
 		return nil, job, &fault.Error{
 			Kind: fault.NotFound, Op: "attach", Target: job.ID, Err: fmt.Errorf("it never ran: it is %s%s", job.State, because(job.Reason)),

@@ -13,7 +13,7 @@
 //	}, engine.RunOptions{Stdout: os.Stdout})
 //
 // One run goes through the files in this order: job.go (what is wanted), run.go (the order of
-// events), acquire.go and connect.go (a node), prepare.go (push, bootstrap), start.go (the session
+// events), acquire.go, offers.go, rent.go and connect.go (a node), prepare.go (push, bootstrap), start.go (the session
 // on the node), handle.go (the running job), results.go, release.go. guard.go and settle.go carry
 // a run to its end when the process that began it is gone. The packages beneath hold one mechanism
 // each; the journal is the truth about money, the node's files are the truth about a job.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"os"
 	"strings"
 	"sync"
@@ -54,48 +53,6 @@ func (h *Handle) LogFile() string { return h.log }
 
 // Node is the machine that the job runs on.
 func (h *Handle) Node() *Node { return h.node }
-
-// LogOptions say which part of a log is wanted.
-type LogOptions struct {
-	Tail   int  // only that many of the last lines; 0 means all
-	Follow bool // go on until the job has ended
-}
-
-// Logs yields the lines of the job's log from its beginning. The last pair holds the error of a
-// stream that broke for good; a broken connection alone is mended unseen.
-func (h *Handle) Logs(ctx context.Context, o LogOptions) iter.Seq2[string, error] {
-	return lines(ctx, func(ctx context.Context, w io.Writer) error { return h.write(ctx, o, w) })
-}
-
-// Stream writes the job's bytes to w, from the first one, until the job has ended.
-func (h *Handle) Stream(ctx context.Context, w io.Writer) error {
-	return h.write(ctx, LogOptions{Follow: true}, w)
-}
-
-func (h *Handle) write(ctx context.Context, o LogOptions, w io.Writer) error {
-	if err := h.check(ctx); err != nil {
-		return err
-	}
-	switch {
-	case !o.Follow && o.Tail > 0:
-		return follow.Tail(ctx, h.patient(), h.id, o.Tail, w)
-	case !o.Follow:
-		return follow.Read(ctx, h.patient(), h.id, w)
-	}
-	local, err := h.copy()
-	if err != nil {
-		return err
-	}
-	defer local.Close()
-	if o.Tail > 0 {
-		w = &tailWriter{w: w, lines: o.Tail, backlog: h.backlog(ctx)}
-	}
-	if err := local.WriteTo(w, 0); err != nil {
-		return err
-	}
-	_, err = h.follow(ctx, local, w)
-	return err
-}
 
 // follow writes what is not yet in the local copy to it and to w, until the job has ended.
 func (h *Handle) follow(ctx context.Context, local *follow.Copy, w io.Writer) (session.Status, error) {
@@ -281,63 +238,6 @@ func (h *Handle) check(context.Context) error {
 		}
 	}
 	return err
-}
-
-// backlog is how many bytes the log has now, so that a tail knows what counts as the past.
-func (h *Handle) backlog(ctx context.Context) int64 {
-	size, err := follow.Size(ctx, h.patient(), h.id)
-	if err != nil {
-		return 0 // all of it is then the present, which loses nothing
-	}
-	return size
-}
-
-// A tailWriter holds back the first backlog bytes but for their last lines.
-type tailWriter struct {
-	w       io.Writer
-	lines   int
-	backlog int64
-	held    []byte
-}
-
-func (t *tailWriter) Write(p []byte) (int, error) {
-	n := len(p)
-	if t.backlog > 0 {
-		past := p[:min(int64(len(p)), t.backlog)]
-		t.backlog -= int64(len(past))
-		p = p[len(past):]
-		t.held = append(t.held, past...)
-		t.held = t.held[tailStart(t.held, t.lines):]
-		if t.backlog > 0 {
-			return n, nil
-		}
-		if _, err := t.w.Write(t.held); err != nil {
-			return 0, err
-		}
-		t.held = nil
-	}
-	if len(p) > 0 {
-		if _, err := t.w.Write(p); err != nil {
-			return 0, err
-		}
-	}
-	return n, nil
-}
-
-// tailStart is where the last count lines of b begin.
-func tailStart(b []byte, count int) int {
-	at := len(b)
-	if at > 0 && b[at-1] == '\n' {
-		at--
-	}
-	for ; count > 0; count-- {
-		i := strings.LastIndexByte(string(b[:at]), '\n')
-		if i < 0 {
-			return 0
-		}
-		at = i
-	}
-	return at + 1
 }
 
 func firstLine(s string) string {

@@ -104,6 +104,10 @@ func (s *Server) URL() string { return fmt.Sprintf("http://127.0.0.1:%d", s.forw
 func (s *Server) Healthy(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
+	// Asked first, because a forward tells the user of every connection that the node refuses.
+	if up, err := s.node.runner.Listens(ctx, s.port); err != nil || !up {
+		return false
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL()+s.health, nil)
 	if err != nil {
 		return false

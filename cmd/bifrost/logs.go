@@ -1,24 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/bifrost-run/bifrost/cmd/bifrost/internal/screen"
 	"github.com/bifrost-run/bifrost/engine"
-	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/follow"
 	"github.com/bifrost-run/bifrost/engine/journal"
-	"github.com/bifrost-run/bifrost/engine/ssh"
 )
 
 // logsFlags say which part of a log is shown, and how.
@@ -90,123 +83,18 @@ func (a *app) logs(ctx context.Context, eng *engine.Engine, job journal.Job, f l
 		}
 	}
 	out := a.jobOutput(f.raw)
-	present := func() {}
+	var present func()
 	if f.times {
 		lines := &timedWriter{w: a.screen.Stdout()}
 		out, present = follow.CollapseFrames(lines), lines.Present
 	}
-	err := a.writeLog(ctx, eng, job, f, out, present)
+	o := engine.LogOptions{Tail: f.tail, Follow: f.follow, Present: present}
+	switch f.tail { // the flag's zero is none, the option's is all
+	case -1:
+		o.Tail = 0
+	case 0:
+		o.Tail = -1
+	}
+	err := contactLost(eng.Logs(ctx, job.ID, o, out))
 	return errors.Join(err, out.Close())
-}
-
-// writeLog writes the log from where it can be had. It calls present when what follows is new.
-func (a *app) writeLog(ctx context.Context, eng *engine.Engine, job journal.Job, f logsFlags, w io.Writer, present func()) error {
-	node, err := eng.Node(ctx, job.ID)
-	if err != nil && job.NodeID != "" {
-		return err
-	}
-	if job.NodeID == "" || node.State == journal.NodeGone {
-		return writeCopy(job, f.tail, w)
-	}
-	h, err := eng.Attach(ctx, job.ID)
-	if err != nil {
-		return err
-	}
-	if f.follow && !job.State.Final() {
-		return contactLost(followLog(ctx, h, f.tail, w, present))
-	}
-	err = contactLost(readLog(ctx, h, f.tail, w))
-	if err != nil && fault.KindOf(err) == fault.Lost && ctx.Err() == nil {
-		if copyErr := writeCopy(job, f.tail, w); copyErr == nil {
-			a.screen.Warn(fmt.Sprintf("%s does not answer: this is the copy on this machine, which may lack the end", job.NodeID))
-			return nil
-		}
-	}
-	return err
-}
-
-// readLog writes what the log holds now, byte by byte as the job wrote it.
-func readLog(ctx context.Context, h *engine.Handle, tail int, w io.Writer) error {
-	script := "cat " + ssh.QuotePath(h.LogFile())
-	if tail >= 0 {
-		script = fmt.Sprintf("tail -n %d %s", tail, ssh.QuotePath(h.LogFile()))
-	}
-	var said bytes.Buffer
-	err := h.Node().Interactive(ctx, ssh.Command{Script: script, Stdout: w, Stderr: &said})
-	var exit *ssh.ExitError
-	if errors.As(err, &exit) {
-		return &fault.Error{Kind: fault.NotFound, Op: "read log", Target: h.LogFile(), Err: errors.New(strings.TrimSpace(said.String()))}
-	}
-	return err
-}
-
-// followLog writes the log until the job has ended.
-func followLog(ctx context.Context, h *engine.Handle, tail int, w io.Writer, present func()) error {
-	var size bytes.Buffer
-	if err := h.Node().Interactive(ctx, ssh.Command{Script: "wc -c < " + ssh.QuotePath(h.LogFile()), Stdout: &size}); err != nil {
-		return err
-	}
-	past, err := strconv.ParseInt(strings.TrimSpace(size.String()), 10, 64)
-	if err != nil {
-		return fmt.Errorf("read size of log: %w", err)
-	}
-	b := &backlogWriter{w: w, left: past, tail: tail, present: present}
-	if err := b.begin(); err != nil {
-		return err
-	}
-	return h.Stream(ctx, b)
-}
-
-// writeCopy writes the copy of the log on this machine.
-func writeCopy(job journal.Job, tail int, w io.Writer) error {
-	file, err := os.Open(job.LocalLog)
-	if err != nil {
-		reason := "its machine is gone and no copy was made here"
-		if job.NodeID == "" || job.Started.IsZero() {
-			reason = "it never ran"
-		}
-		return &fault.Error{Kind: fault.NotFound, Op: "read log of", Target: job.ID, Err: errors.New(reason), Hint: "bifrost ps -a shows what became of it"}
-	}
-	defer file.Close()
-	if tail < 0 {
-		_, err = io.Copy(w, file)
-		return err
-	}
-	return copyTail(w, file, tail)
-}
-
-// copyTail writes the last lines of a file.
-func copyTail(w io.Writer, file io.ReadSeeker, lines int) error {
-	end, err := file.Seek(0, io.SeekEnd)
-	if err != nil || lines == 0 {
-		return err
-	}
-	const block = 64 << 10
-	start, found := end, 0
-search:
-	for start > 0 {
-		size := min(block, start)
-		buf := make([]byte, size)
-		if _, err := file.Seek(start-size, io.SeekStart); err != nil {
-			return err
-		}
-		if _, err := io.ReadFull(file, buf); err != nil {
-			return err
-		}
-		for i := size - 1; i >= 0; i-- {
-			if buf[i] != '\n' || start-size+i == end-1 {
-				continue
-			}
-			if found++; found == lines {
-				start = start - size + i + 1
-				break search
-			}
-		}
-		start -= size
-	}
-	if _, err := file.Seek(start, io.SeekStart); err != nil {
-		return err
-	}
-	_, err = io.CopyN(w, file, end-start)
-	return err
 }

@@ -118,6 +118,31 @@ func (c *Client) carry(ctx context.Context, local net.Conn, port int) {
 	ch.Close()
 }
 
+// Listens reports whether something accepts connections on a port of the node's localhost.
+func (c *Client) Listens(ctx context.Context, port int) (bool, error) {
+	if err := c.begin(); err != nil {
+		return false, err
+	}
+	defer c.wg.Done()
+	n, err := c.reserve(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer c.release(n)
+	ch, reqs, err := n.open(ctx, "direct-tcpip", gossh.Marshal(forwardRequest{
+		Host: "localhost", Port: uint32(port), OriginHost: "127.0.0.1",
+	}))
+	var refused *gossh.OpenChannelError
+	if errors.As(err, &refused) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	n.wg.Go(func() { gossh.DiscardRequests(reqs) })
+	return true, ch.Close()
+}
+
 // They hide ReadFrom and WriteTo, so that the copy uses the buffer it is given.
 type (
 	onlyWriter struct{ io.Writer }
