@@ -23,6 +23,7 @@ import (
 const (
 	guardianEnv = "BIFROST_TEST_GUARDIAN"
 	clientEnv   = "BIFROST_TEST_CLIENT"
+	serverEnv   = "BIFROST_TEST_HTTP"
 )
 
 func TestMain(m *testing.M) {
@@ -34,6 +35,9 @@ func TestMain(m *testing.M) {
 	}
 	if state := os.Getenv(clientEnv); state != "" {
 		os.Exit(client(state, os.Args[len(os.Args)-1]))
+	}
+	if os.Getenv(serverEnv) != "" {
+		os.Exit(serve(os.Args[len(os.Args)-1]))
 	}
 	os.Exit(m.Run())
 }
