@@ -47,8 +47,8 @@ func withJobEntry() *Entry {
 			if c.lib.opts.Ended != nil {
 				c.lib.opts.Ended(res, err)
 			}
-			if err == nil && arg[bool](c, "check") {
-				err = failureOf(res)
+			if arg[bool](c, "check") && (err == nil || endedBadly(res)) {
+				err = errors.Join(failureOf(res), err) // the job's own failure comes first
 			}
 			if err != nil {
 				return nil, err
@@ -57,6 +57,9 @@ func withJobEntry() *Entry {
 		},
 	}
 }
+
+// endedBadly reports whether a job failed by itself: nobody stopped it.
+func endedBadly(r engine.Result) bool { return r.Status == "failed" || r.Status == "timeout" }
 
 // failureOf is the error of a job that did not succeed, or nil.
 func failureOf(r engine.Result) error {
