@@ -332,8 +332,15 @@ b_start_job() {
 	if [ "$b_tmux" = 1 ]; then
 		if command -v tmux >/dev/null 2>&1; then
 			tmux -L bifrost kill-session -t "=$b_name" >/dev/null 2>&1
-			if b_note=$(tmux -u -L bifrost -f /dev/null new-session -d -s "$b_name" -x 200 -y 50 \
-				sh "$b_dir/run.sh" view "$b_dir" "$b_sup" "$b_supticks" 2>&1 </dev/null); then
+			# A server that ends just now, with its last session, takes the new one along: again.
+			b_tries=0
+			until b_note=$(tmux -u -L bifrost -f /dev/null new-session -d -s "$b_name" -x 200 -y 50 \
+				sh "$b_dir/run.sh" view "$b_dir" "$b_sup" "$b_supticks" 2>&1 </dev/null); do
+				b_tries=$((b_tries + 1))
+				[ $b_tries -lt 5 ] || break
+				b_nap 0.1
+			done
+			if [ $b_tries -lt 5 ]; then
 				b_intmux=1
 			else
 				b_note=$(printf %s "${b_note:-tmux failed}" | tr '\n' ' ')
