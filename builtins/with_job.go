@@ -47,7 +47,7 @@ func withJobEntry() *Entry {
 			if c.lib.opts.Ended != nil {
 				c.lib.opts.Ended(res, err)
 			}
-			if arg[bool](c, "check") && (err == nil || endedBadly(res)) {
+			if arg[bool](c, "check") && (err == nil || failedFirst(res, err)) {
 				err = errors.Join(failureOf(res), err) // the job's own failure comes first
 			}
 			if err != nil {
@@ -58,8 +58,12 @@ func withJobEntry() *Entry {
 	}
 }
 
-// endedBadly reports whether a job failed by itself: nobody stopped it.
-func endedBadly(r engine.Result) bool { return r.Status == "failed" || r.Status == "timeout" }
+// failedFirst reports whether a job failed by itself and err is of what follows its end: its
+// results, its machine.
+func failedFirst(r engine.Result, err error) bool {
+	kind := fault.KindOf(err)
+	return (r.Status == "failed" || r.Status == "timeout") && (kind == fault.Results || kind == fault.Unreleased)
+}
 
 // failureOf is the error of a job that did not succeed, or nil.
 func failureOf(r engine.Result) error {
