@@ -143,12 +143,18 @@ func TestKilledClient(t *testing.T) {
 // guardians lists the guardian processes of a state folder.
 func guardians(t *testing.T, state string) (pids []string) {
 	t.Helper()
-	procs, err := filepath.Glob("/proc/[0-9]*/environ")
+	return processes(t, "environ", guardianEnv+"="+state+"\x00")
+}
+
+// processes lists those whose file of that name in /proc has text in it.
+func processes(t *testing.T, file, text string) (pids []string) {
+	t.Helper()
+	procs, err := filepath.Glob("/proc/[0-9]*/" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range procs {
-		if env, _ := os.ReadFile(p); strings.Contains(string(env), guardianEnv+"="+state+"\x00") { // a process may have ended
+		if got, _ := os.ReadFile(p); strings.Contains(string(got), text) { // a process may have ended
 			pids = append(pids, filepath.Base(filepath.Dir(p)))
 		}
 	}

@@ -57,10 +57,55 @@ func (h *Handle) Node() *Node { return h.node }
 // follow writes what is not yet in the local copy to it and to w, until the job has ended.
 func (h *Handle) follow(ctx context.Context, local *follow.Copy, w io.Writer) (session.Status, error) {
 	status, err := follow.Follow(ctx, h.patient(), follow.Request{JobID: h.id, Log: local, Report: h.node.engine.cfg.Report}, w)
+	switch {
+	case err == nil:
+		return status, h.settle(ctx, status)
+	case isLost(err) && ctx.Err() == nil:
+		return h.endedElsewhere(ctx, local, w, err)
+	}
+	return status, err
+}
+
+// endedElsewhere looks whether contact was lost because another process saw the job end first and
+// released its machine. Then the journal knows the end, and the copy has the whole log.
+func (h *Handle) endedElsewhere(ctx context.Context, local *follow.Copy, w io.Writer, lost error) (session.Status, error) {
+	job, err := h.node.engine.journal.Job(ctx, h.id)
+	if err != nil {
+		return session.Status{}, errors.Join(lost, err)
+	}
+	status, ok := statusOf(job)
+	if !ok {
+		return session.Status{}, lost
+	}
+	whole, err := h.copy()
 	if err != nil {
 		return status, err
 	}
+	defer whole.Close()
+	status.LogSize = whole.Size()
+	if w != nil {
+		if err := whole.WriteTo(w, local.Size()); err != nil {
+			return status, err
+		}
+	}
 	return status, h.settle(ctx, status)
+}
+
+// statusOf is the status that a job's record stands for, once it has one that a node gave.
+func statusOf(job journal.Job) (session.Status, bool) {
+	states := map[journal.JobState]session.State{
+		journal.JobSucceeded: session.Exited, journal.JobFailed: session.Exited,
+		journal.JobTimeout: session.TimedOut, journal.JobCancelled: session.Cancelled,
+	}
+	state, ok := states[job.State]
+	if !ok || job.ExitCode == nil && job.State != journal.JobCancelled {
+		return session.Status{}, false
+	}
+	status := session.Status{State: state, Signal: job.Signal, Reason: job.Reason, Started: job.Started, Ended: job.Ended, LogSize: -1}
+	if job.ExitCode != nil {
+		status.ExitCode = *job.ExitCode
+	}
+	return status, true
 }
 
 // copy opens the log's copy on this machine.

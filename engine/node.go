@@ -198,7 +198,7 @@ func (n *Node) download(ctx context.Context, step, dir string, spec ResultSpec) 
 	defer func() { end(detail, err) }()
 	var gaveUp error
 	err = n.mend(ctx, step, func() (err error) {
-		r, err = transfer.Download(ctx, n.runner, transfer.Request{
+		r, err = transfer.Download(ctx, &patientRunner{node: n}, transfer.Request{
 			Remote: spec.Remote, RemoteDir: dir, Local: spec.Local, LocalDir: n.engine.cfg.WorkDir, MissingOK: spec.Optional,
 			Report: n.engine.cfg.Report, Step: step,
 		})

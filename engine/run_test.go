@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,7 +22,7 @@ func nothingLeft(t *testing.T, state string) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	wait(t, "no process of "+state+" to be left", func() bool { return exec.Command("pgrep", "-f", state).Run() != nil })
+	wait(t, "no process of "+state+" to be left", func() bool { return len(processes(t, "cmdline", state)) == 0 })
 }
 
 func TestRunOnLocalNode(t *testing.T) {
@@ -320,6 +319,43 @@ func TestDetachedJobIsFoundAgain(t *testing.T) {
 	}
 	if err := other.Terminate(t.Context(), h.JobID()); err != nil {
 		t.Fatal(err)
+	}
+	nothingLeft(t, state)
+}
+
+// TestEndSeenByAnotherProcess takes the machine away before somebody who watches has seen the job
+// end: whoever saw it wrote it down.
+func TestEndSeenByAnotherProcess(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	eng, _ := openAt(t, state)
+	h, err := eng.Start(t.Context(), engine.Job{Provision: onLocal(), Command: engine.Shell("until [ -e go ]; do sleep 0.05; done; echo done; exit 5")}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _ := openAt(t, state)
+	watching, err := other.Attach(t.Context(), h.JobID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, err := watching.Status(t.Context()); err != nil || status != "running" {
+		t.Fatalf("status %s, %v", status, err)
+	}
+	if err := h.Node().WriteFile(t.Context(), "go", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := h.Wait(t.Context(), 0); err != nil || code != 5 {
+		t.Fatalf("wait: %d, %v", code, err)
+	}
+	if err := eng.Terminate(t.Context(), h.JobID()); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := watching.Stream(t.Context(), &out); err != nil || out.String() != "done\n" {
+		t.Errorf("log %q, %v", out.String(), err)
+	}
+	if code, err := watching.Wait(t.Context(), 0); err != nil || code != 5 {
+		t.Errorf("wait of the other: %d, %v", code, err)
 	}
 	nothingLeft(t, state)
 }
