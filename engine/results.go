@@ -148,8 +148,8 @@ type countingWriter struct {
 func (c *countingWriter) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	c.count += int64(n)
-	if err == nil && time.Since(c.saved) > printedEvery {
-		err = c.save()
+	if time.Since(c.saved) > printedEvery {
+		c.engine.warn(c.save()) // a journal that is busy must not end the stream
 	}
 	return n, err
 }

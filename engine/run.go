@@ -101,7 +101,9 @@ func (e *Engine) Run(ctx context.Context, job Job, opts RunOptions) (res Result,
 		_, err = h.end(ctx, nil)
 		return res, err
 	}
-	_, err = h.end(ctx, r.shown(opts.Stdout))
+	shown := e.counted(r.id, opts.Stdout, 0) // so that attach goes on where this process stopped
+	_, err = h.end(ctx, shown)
+	e.warn(shown.save())
 	return res, err
 }
 
@@ -228,11 +230,6 @@ func (r *run) enter(ctx context.Context, state journal.JobState) error {
 		j.State = state
 		return nil
 	})
-}
-
-// shown counts what a person has seen of the log, so that attach goes on from there.
-func (r *run) shown(w io.Writer) io.Writer {
-	return r.engine.counted(r.id, w, 0)
 }
 
 // conclude ends what was begun: the job where it must stop, its results, the machine. cause is why

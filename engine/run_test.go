@@ -359,3 +359,17 @@ func TestEndSeenByAnotherProcess(t *testing.T) {
 	}
 	nothingLeft(t, state)
 }
+
+// TestAttachGoesOnWhereRunStopped shows no byte twice to somebody who watched the run.
+func TestAttachGoesOnWhereRunStopped(t *testing.T) {
+	t.Parallel()
+	eng, _ := open(t)
+	var out, again bytes.Buffer
+	res, err := eng.Run(t.Context(), engine.Job{Provision: onLocal(), Command: engine.Shell("echo seen")}, engine.RunOptions{Stdout: &out})
+	if err != nil || out.String() != "seen\n" {
+		t.Fatalf("log %q, %v", out.String(), err)
+	}
+	if _, err := eng.Follow(t.Context(), res.JobID, &again); err != nil || again.Len() > 0 {
+		t.Errorf("shown again: %q, %v", again.String(), err)
+	}
+}
