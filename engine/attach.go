@@ -139,8 +139,13 @@ func (e *Engine) over(ctx context.Context, job journal.Job) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	settled := !releasable(node) || !node.HoldUntil.IsZero()
-	return node.State == journal.NodeGone || settled && (job.ResultsDone || len(job.Results) == 0), nil
+	switch {
+	case node.State == journal.NodeGone:
+		return true, nil
+	case !node.HoldUntil.IsZero(): // its results were tried; sync tries them again
+		return true, nil
+	}
+	return !releasable(node) && (job.ResultsDone || len(job.Results) == 0), nil
 }
 
 // finishOrWait concludes a job that has ended: here, or by watching whoever attends to its run.

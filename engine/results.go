@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/engine/report"
 	"github.com/bifrost-run/bifrost/engine/session"
+	"github.com/bifrost-run/bifrost/engine/ssh"
 )
 
 // finish brings a job that has ended to its conclusion: the rest of the log, the results, the
@@ -37,8 +39,20 @@ func (e *Engine) finish(ctx context.Context, id string, h *Handle) (Result, erro
 	if err != nil {
 		return res, err
 	}
-	releaseErr := h.node.conclude(ctx, policy, status.State == session.Exited && status.ExitCode == 0, fetchErr == nil, &res)
+	succeeded := status.State == session.Exited && status.ExitCode == 0
+	releaseErr := h.node.conclude(ctx, policy, succeeded, fetchErr == nil || !succeeded && neverWritten(fetched), &res)
 	return res, errors.Join(fetchErr, releaseErr)
+}
+
+// neverWritten reports whether all that is missing of the results does not exist on the node. Of a job
+// that failed there is then nothing to hold the machine for.
+func neverWritten(fetched []Fetched) bool {
+	for _, f := range fetched {
+		if f.Err != nil && fault.KindOf(f.Err) != fault.NotFound {
+			return false
+		}
+	}
+	return true
 }
 
 // fetch brings the job's results here, all of them even when one fails. The error names every one
@@ -59,6 +73,7 @@ func (e *Engine) fetch(ctx context.Context, h *Handle, rec journal.Job) ([]Fetch
 			cause = errors.Join(cause, err)
 		}
 	}
+	e.warnOfStale(ctx, h, all)
 	if cause != nil {
 		return all, &fault.Error{
 			Kind: fault.Results, Op: "results of", Target: rec.ID, Err: fmt.Errorf("%s not complete: %w", strings.Join(failed, ", "), cause),
@@ -85,29 +100,116 @@ func resultsHint(id string, cause error) string {
 	return "remove the cause, then " + again + "; bifrost cp " + id + ":PATH FOLDER copies to another folder"
 }
 
-// Sync fetches a job's results now, as they are.
+// warnOfStale says which results hold nothing that was written since the job began: in a workspace
+// that is used again they may be those of an earlier run. It is advice, so its own failure is none.
+func (e *Engine) warnOfStale(ctx context.Context, h *Handle, fetched []Fetched) {
+	script := "cd " + ssh.QuotePath(h.dir) + " || exit 0\n"
+	asked := false
+	for i, f := range fetched {
+		if f.Err == nil && f.Files > 0 {
+			asked = true
+			script += fmt.Sprintf("[ -n \"$(find -H %s -type f -newer %s/run.sh 2>/dev/null | head -n 1)\" ] || echo %d\n",
+				ssh.QuotePath(f.Remote), session.Dir(h.id), i)
+		}
+	}
+	if !asked {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	var out strings.Builder
+	if err := h.node.runner.Run(ctx, ssh.Command{Script: script, Stdout: &out}); err != nil {
+		return
+	}
+	for _, line := range strings.Fields(out.String()) {
+		if i, err := strconv.Atoi(line); err == nil && i < len(fetched) {
+			e.cfg.Report.Emit(report.Event{Kind: report.Warning, Text: fmt.Sprintf(
+				"%s holds nothing that was written since job %s began: it may be of an earlier run", fetched[i].Remote, h.id)})
+		}
+	}
+}
+
+// Sync fetches a job's results now, as they are. Of a job that has ended, and that another process
+// attends to, it waits for that one to fetch them.
 func (e *Engine) Sync(ctx context.Context, jobID string) ([]Fetched, error) {
-	h, rec, err := e.attach(ctx, jobID)
+	job, err := e.journal.Job(ctx, jobID)
 	if err != nil {
 		return nil, err
 	}
-	fetched, err := e.fetchNow(ctx, h, rec)
-	if err != nil || !rec.State.Final() {
+	if len(job.Results) == 0 {
+		return nil, invalid("sync", job.ID, errors.New("its script names no results"), "fetch a path by name: bifrost cp "+job.ID+":PATH .")
+	}
+	if job, err = e.unattended(ctx, job); err != nil {
+		return nil, err
+	}
+	node, err := e.nodeOf(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	if job.ResultsDone && node.State == journal.NodeGone {
+		return e.fetchedBefore(job), nil
+	}
+	h, job, err := e.attach(ctx, job.ID)
+	if err != nil {
+		return nil, err
+	}
+	fetched, err := e.fetchNow(ctx, h, job)
+	if err != nil && ctx.Err() == nil {
+		// Whoever attends to the job may have fetched them meanwhile and released the machine.
+		if now, jobErr := e.journal.Job(ctx, job.ID); jobErr == nil && now.State.Final() {
+			if now, jobErr = e.unattended(ctx, now); jobErr == nil && now.ResultsDone {
+				return e.fetchedBefore(now), nil
+			}
+		}
+	}
+	if err != nil || !job.State.Final() {
 		return fetched, err
 	}
 	// The machine was held for these results only.
-	node, err := e.journal.Node(ctx, rec.NodeID)
+	node, err = e.journal.Node(ctx, job.NodeID)
 	if err == nil && !node.HoldUntil.IsZero() && node.State != journal.NodeGone {
 		err = h.node.terminate(ctx, "its results are complete")
 	}
 	return fetched, err
 }
 
+// unattended waits while another process attends to a job that has ended, and returns the job as
+// that one left it. A job that runs, and a machine that is held, are waited for by nobody.
+func (e *Engine) unattended(ctx context.Context, job journal.Job) (journal.Job, error) {
+	for job.State.Final() && job.RunID != e.runID {
+		node, err := e.nodeOf(ctx, job)
+		if err != nil {
+			return job, err
+		}
+		if node.State == journal.NodeGone || !node.HoldUntil.IsZero() {
+			return e.journal.Job(ctx, job.ID) // read after its machine
+		}
+		free, err := e.journal.TryRun(job.RunID)
+		if err != nil || free {
+			return job, err
+		}
+		if err := sleep(ctx, guardPoll/5); err != nil {
+			return job, err
+		}
+		if job, err = e.journal.Job(ctx, job.ID); err != nil {
+			return job, err
+		}
+	}
+	return job, nil
+}
+
+// fetchedBefore lists results that arrived in another process.
+func (e *Engine) fetchedBefore(job journal.Job) []Fetched {
+	e.cfg.Report.Emit(report.Event{Kind: report.Notice, Text: "the results of " + job.ID + " are here: another process fetched them"})
+	var all []Fetched
+	for _, r := range job.Results {
+		all = append(all, Fetched{Remote: r.Remote, Local: r.Local})
+	}
+	return all
+}
+
 // fetchNow is fetch for a job that may still run: its results are then not done yet.
 func (e *Engine) fetchNow(ctx context.Context, h *Handle, rec journal.Job) ([]Fetched, error) {
-	if len(rec.Results) == 0 {
-		return nil, invalid("sync", rec.ID, errors.New("the job names no results"), "bifrost cp "+rec.ID+":PATH . copies any path")
-	}
 	if status, err := h.read(ctx); err != nil {
 		return nil, err
 	} else if status.Final() {

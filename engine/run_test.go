@@ -373,3 +373,102 @@ func TestAttachGoesOnWhereRunStopped(t *testing.T) {
 		t.Errorf("shown again: %q, %v", again.String(), err)
 	}
 }
+
+// TestFailedJobWithoutResultsFreesTheMachine pays for no machine that is held for what was never
+// written.
+func TestFailedJobWithoutResultsFreesTheMachine(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	eng, _ := openAt(t, state)
+	res, err := eng.Run(t.Context(), engine.Job{
+		Provision: onLocal(), Command: engine.Shell("echo x > log.txt; exit 3"),
+		Results: []engine.ResultSpec{{Remote: "model.bin", Local: "./"}, {Remote: "log.txt", Local: "./"}},
+	}, engine.RunOptions{})
+	if fault.KindOf(err) != fault.Results || res.ExitCode != 3 || res.Machine != "terminated and confirmed" {
+		t.Errorf("result %+v, %v", res, err)
+	}
+	if _, err := os.Stat(filepath.Join(state, "log.txt")); err != nil {
+		t.Errorf("what was there did not arrive: %v", err)
+	}
+	nothingLeft(t, state)
+}
+
+// TestAttachToHeldMachine does not wait for the hold to end.
+func TestAttachToHeldMachine(t *testing.T) {
+	t.Parallel()
+	eng, _ := open(t)
+	res, err := eng.Run(t.Context(), engine.Job{Provision: onLocal(), Command: engine.Shell("echo x"), Results: []engine.ResultSpec{{Remote: "model.bin", Local: "./"}}}, engine.RunOptions{})
+	if res.HeldUntil.IsZero() {
+		t.Fatalf("not held: %+v, %v", res, err)
+	}
+	if res, err := eng.Follow(t.Context(), res.JobID, nil); err != nil || res.HeldUntil.IsZero() || res.Results[0].Err == nil {
+		t.Errorf("attach: %+v, %v", res, err)
+	}
+	if err := eng.Terminate(t.Context(), res.JobID); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestSyncBesideTheGuardian waits for a job that the guardian finishes, then asks for its results:
+// whoever fetches them, they are there.
+func TestSyncBesideTheGuardian(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	eng, _ := openAt(t, state)
+	h, err := eng.Start(t.Context(), engine.Job{Provision: onLocal(), Command: engine.Shell("echo x > out.txt"), Results: []engine.ResultSpec{{Remote: "out.txt", Local: "./"}}}, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := h.JobID()
+	if err := eng.Close(); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := openAt(t, state)
+	if again, err := other.Attach(t.Context(), id); err == nil { // the guardian may have been quicker
+		if code, err := again.Wait(t.Context(), 0); err != nil || code != 0 {
+			t.Errorf("wait: %d, %v", code, err)
+		}
+	}
+	wait(t, "the job to be over", func() bool {
+		job, err := other.Job(t.Context(), id)
+		return err == nil && job.State.Final()
+	})
+	if fetched, err := other.Sync(t.Context(), id); err != nil || len(fetched) != 1 {
+		t.Errorf("sync: %+v, %v", fetched, err)
+	}
+	if _, err := os.Stat(filepath.Join(state, "out.txt")); err != nil {
+		t.Error(err)
+	}
+	wait(t, "the guardian to be done", func() bool { return len(guardians(t, state)) == 0 })
+	nothingLeft(t, state)
+}
+
+// TestStaleResults tells of results that an earlier run left in the workspace.
+func TestStaleResults(t *testing.T) {
+	t.Parallel()
+	eng, seen := open(t)
+	node, err := eng.Acquire(t.Context(), engine.NodeSpec{Provision: onLocal()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep := true
+	const warning = "it may be of an earlier run"
+	for _, tt := range []struct {
+		command string
+		warns   bool
+	}{{"mkdir -p out && echo 1 > out/loss", false}, {"exit 1", true}, {"echo 2 > out/loss", false}} {
+		before := strings.Count(seen.text(), warning)
+		_, err := eng.Run(t.Context(), engine.Job{
+			NodeID: node.ID(), KeepAlive: &keep, Command: engine.Shell(tt.command), Results: []engine.ResultSpec{{Remote: "out/", Local: "out"}},
+		}, engine.RunOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if warned := strings.Count(seen.text(), warning) > before; warned != tt.warns {
+			t.Errorf("%s: warned %v, want %v", tt.command, warned, tt.warns)
+		}
+	}
+	if err := eng.Terminate(t.Context(), node.ID()); err != nil {
+		t.Fatal(err)
+	}
+}

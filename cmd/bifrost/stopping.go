@@ -69,6 +69,10 @@ func (s *stopper) do(ask func(m *interrupt.Machine) interrupt.Action) {
 	}
 	screen := s.app.screen
 	switch action {
+	case interrupt.CarryOn:
+		if s.machine.Phase() == interrupt.Running {
+			screen.Note("carrying on")
+		}
 	case interrupt.Destroy:
 		screen.Note("interrupted: destroying what this run created")
 		s.cancel(s.cause)
@@ -78,7 +82,7 @@ func (s *stopper) do(ask func(m *interrupt.Machine) interrupt.Action) {
 		screen.Note("stopping the job, then fetching its results and releasing the machine")
 		s.cancel(engine.ErrStop)
 	case interrupt.Detach:
-		screen.Note("detaching: the job runs on; a body and what follows it in the script do not run again")
+		screen.Note("detaching: the job runs on; a body, and what follows it in the script, stop here")
 		s.cancel(engine.ErrDetach)
 	case interrupt.DetachSoon:
 		screen.Note("detaching as soon as the job runs")

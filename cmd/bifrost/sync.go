@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"time"
 
@@ -48,16 +47,6 @@ EXIT STATUS
 			job, err := eng.Job(ctx, args[0])
 			if err != nil {
 				return err
-			}
-			if len(job.Results) == 0 {
-				return &fault.Error{
-					Kind: fault.Invalid, Op: "sync", Target: job.ID, Err: errors.New("its script names no results"),
-					Hint: "fetch a path by name: bifrost cp " + job.ID + ":PATH .",
-				}
-			}
-			if node, err := eng.Node(ctx, job.ID); err == nil && node.State == journal.NodeGone && job.ResultsDone {
-				a.screen.Note("the machine of " + job.ID + " is gone; its results are here")
-				return a.printFetched(fetchedBefore(job))
 			}
 			if watch {
 				return quietInterrupt(ctx, a.syncUntilEnd(ctx, eng, job, interval))
@@ -128,13 +117,4 @@ func (a *app) printFetched(fetched []engine.Fetched) error {
 		t.Row(f.Remote, files, f.Local)
 	}
 	return t.Write(a.screen.Stdout())
-}
-
-// fetchedBefore is what the journal knows of results that were fetched: where they are.
-func fetchedBefore(job journal.Job) []engine.Fetched {
-	var all []engine.Fetched
-	for _, r := range job.Results {
-		all = append(all, engine.Fetched{Remote: r.Remote, Local: r.Local})
-	}
-	return all
 }

@@ -53,9 +53,13 @@ EXIT STATUS
 			}
 			var errs []error
 			for _, id := range args {
-				if err := eng.Terminate(ctx, id); err != nil {
+				err := eng.Terminate(ctx, id)
+				if err != nil {
 					errs = append(errs, err)
 					continue
+				}
+				if node, err := eng.Node(ctx, id); err == nil {
+					id = node.ID // of the machine, whatever it was called by
 				}
 				a.screen.Note(id + " terminated and confirmed")
 			}
