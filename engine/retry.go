@@ -39,6 +39,8 @@ func (n *Node) mend(ctx context.Context, what string, do func() error) error {
 			return err
 		case !isBroken(err) && attempt == 1 && !n.hasAnswered():
 			return err
+		case n.engine.machineDead(ctx, n.record()) != "": // somebody released it: no attempt will help
+			return n.lost(what, err)
 		}
 		if since.IsZero() || isBroken(err) && time.Since(began) > limit/4 {
 			since, pause = time.Now(), mendPause // it worked for a while
