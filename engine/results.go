@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -58,19 +60,14 @@ func neverWritten(fetched []Fetched) bool {
 // fetch brings the job's results here, all of them even when one fails. The error names every one
 // that is not complete.
 func (e *Engine) fetch(ctx context.Context, h *Handle, rec journal.Job) ([]Fetched, error) {
-	var all []Fetched
+	all := h.fetchAll(ctx, "results", rec.Results)
 	var failed []string
 	var cause error
-	for _, spec := range rec.Results {
-		r, err := h.node.download(ctx, "results", h.dir, ResultSpec{Remote: spec.Remote, Local: spec.Local, Optional: spec.Optional})
-		got := Fetched{Remote: spec.Remote, Local: spec.Local, Files: r.Files + r.Skipped, Err: err}
-		if r.Target != "" {
-			got.Local = r.Target
-		}
-		all = append(all, got)
-		if err != nil {
-			failed = append(failed, spec.Remote)
-			cause = errors.Join(cause, err)
+	for i, f := range all {
+		all[i].Local = cmp.Or(f.Local, rec.Results[i].Local) // where it would be
+		if f.Err != nil {
+			failed = append(failed, f.Remote)
+			cause = errors.Join(cause, f.Err)
 		}
 	}
 	e.warnOfStale(ctx, h, all)
@@ -84,6 +81,16 @@ func (e *Engine) fetch(ctx context.Context, h *Handle, rec journal.Job) ([]Fetch
 		j.ResultsDone = true
 		return nil
 	})
+}
+
+// fetchAll downloads every result, whatever became of the others. Local is empty where nothing came.
+func (h *Handle) fetchAll(ctx context.Context, step string, specs []journal.ResultSpec) []Fetched {
+	var all []Fetched
+	for _, spec := range specs {
+		r, err := h.node.download(ctx, step, h.dir, ResultSpec{Remote: spec.Remote, Local: spec.Local, Optional: spec.Optional})
+		all = append(all, Fetched{Remote: spec.Remote, Local: r.Target, Files: r.Files + r.Skipped, Err: err})
+	}
+	return all
 }
 
 // resultsHint is the way to results that did not arrive.
@@ -215,12 +222,15 @@ func (e *Engine) fetchNow(ctx context.Context, h *Handle, rec journal.Job) ([]Fe
 	} else if status.Final() {
 		return e.fetch(ctx, h, rec)
 	}
-	var all []Fetched
+	// Of a job that runs nothing is missing yet.
+	specs := slices.Clone(rec.Results)
+	for i := range specs {
+		specs[i].Optional = true
+	}
+	all := h.fetchAll(ctx, "sync", specs)
 	var cause error
-	for _, spec := range rec.Results {
-		r, err := h.node.download(ctx, "sync", h.dir, ResultSpec{Remote: spec.Remote, Local: spec.Local, Optional: true})
-		all = append(all, Fetched{Remote: spec.Remote, Local: r.Target, Files: r.Files + r.Skipped, Err: err})
-		cause = errors.Join(cause, err)
+	for _, f := range all {
+		cause = errors.Join(cause, f.Err)
 	}
 	return all, cause
 }

@@ -63,9 +63,6 @@ type Machine struct {
 // Phase returns what the run is doing.
 func (m *Machine) Phase() Phase { return m.phase }
 
-// Asking tells whether keys are awaited.
-func (m *Machine) Asking() bool { return m.asking }
-
 // Rented tells whether the run has a machine that was not released.
 func (m *Machine) Rented() bool { return m.rented > 0 }
 
