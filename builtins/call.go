@@ -47,8 +47,15 @@ func (c *Call) notice(format string, args ...any) {
 }
 
 // bind makes the callable of an entry. The receiver is nil for builtins.
-func (l *Library) bind(e *Entry, recv *object) *star.Builtin {
-	return star.NewBuiltin(e.Name, func(t *star.Thread, _ *star.Builtin, args star.Tuple, kwargs []star.Tuple) (star.Value, error) {
+func (l *Library) bind(e *Entry, recv *object) *star.Builtin { return l.callable(e.Name, e, recv) }
+
+// bindIn makes the callable of an entry of a module.
+func (l *Library) bindIn(m *Module, e *Entry) *star.Builtin {
+	return l.callable(m.Name+"."+e.Name, e, nil)
+}
+
+func (l *Library) callable(name string, e *Entry, recv *object) *star.Builtin {
+	return star.NewBuiltin(name, func(t *star.Thread, _ *star.Builtin, args star.Tuple, kwargs []star.Tuple) (star.Value, error) {
 		thread := starlark.ThreadOf(t)
 		if thread == nil {
 			return nil, fmt.Errorf("%s: called on a thread that no host has made", e.Name)

@@ -33,7 +33,7 @@ var onNode = ask(policy.SSH, hostOf)
 // onNodeAnd asks for the machine and for a local path.
 func onNodeAnd(capability policy.Capability, param string) func(c *Call) []policy.Request {
 	return func(c *Call) []policy.Request {
-		return append(onNode(c), policy.Request{Capability: capability, Target: absolute(arg[string](c, param))})
+		return append(onNode(c), policy.Request{Capability: capability, Target: c.lib.absolute(arg[string](c, param))})
 	}
 }
 
@@ -73,7 +73,8 @@ func handleMethods() []*Entry {
 	return []*Entry{
 		{
 			Name: "logs", Result: "lines", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Returns the lines of the job's log, to go through with for; they come as the job writes them. A broken connection is mended unseen; a stream that is broken for good fails at the loop, and attempt around the loop catches it.",
+			Example: "for line in handle.logs():\n    if \"epoch 2\" in line:\n        print(line)  # epoch 2",
+			Doc:     "Returns the lines of the job's log, to go through with for; they come as the job writes them. A broken connection is mended unseen; a stream that is broken for good fails at the loop, and attempt around the loop catches it.",
 			Params: []Param{
 				{Name: "tail", Kind: orNone(intKind(1, 1<<30)), Default: star.None, Doc: "only that many of the last lines; None means from the beginning"},
 				{Name: "follow", Kind: boolKind(), Default: star.True, Doc: "go on until the job has ended"},

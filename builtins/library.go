@@ -22,6 +22,10 @@ type Options struct {
 	Getenv func(name string) (string, bool)
 	// Confirm asks the user; nil means that nobody can be asked.
 	Confirm func(ctx context.Context, question string) (bool, error)
+	// WorkDir is the absolute folder that relative local paths start at; "" means the current folder.
+	WorkDir string
+	// Clock is what scripts read the time from and wait by; nil means this machine's.
+	Clock Clock
 	// Report gets the notices that the builtins have for the user; nil discards them.
 	Report report.Sink
 
@@ -40,6 +44,7 @@ type Library struct {
 	opts   Options
 
 	builtins []*Entry
+	modules  []*Module
 	types    []*Type
 	byName   map[string]*Type
 }
@@ -47,16 +52,52 @@ type Library struct {
 // New returns the library over an engine. With a nil engine it can be read but not called, which
 // is enough for checks of scripts and for the reference.
 func New(e Engine, opts Options) *Library {
+	if opts.Clock == nil {
+		opts.Clock = realClock{}
+	}
 	l := &Library{engine: e, opts: opts, byName: map[string]*Type{}}
 	l.builtins = []*Entry{
-		gpuQueryEntry(), remoteJobEntry(), optionalEntry(), prependEntry(), stepEntry(),
-		withJobEntry(), acquireNodeEntry(), withNodeEntry(), attachJobEntry(),
-		attemptEntry(), failEntry(), checkEntry(), pollEntry(), exitEntry(), confirmEntry(),
-		secretEntry(), printEntry(), strEntry(), roundEntry(), sumEntry(),
+		// what describes
+		gpuQueryEntry(),
+		remoteJobEntry(),
+		optionalEntry(),
+		prependEntry(),
+		stepEntry(),
+		// what acts
+		withJobEntry(),
+		acquireNodeEntry(),
+		withNodeEntry(),
+		attachJobEntry(),
+		// how a script goes on and ends
+		attemptEntry(),
+		failEntry(),
+		checkEntry(),
+		pollEntry(),
+		exitEntry(),
+		confirmEntry(),
+		secretEntry(),
+		// Python's own
+		printEntry(),
+		strEntry(),
+		roundEntry(),
+		sumEntry(),
 	}
+	l.modules = []*Module{}
 	l.types = []*Type{
-		gpuQueryType(), remoteJobType(), handleType(), nodeType(), serverType(), execResultType(),
-		resultType(), transferType(), gpuType(), offerType(), errorType(), optionalType(), prependType(), stepType(),
+		gpuQueryType(),
+		remoteJobType(),
+		handleType(),
+		nodeType(),
+		serverType(),
+		execResultType(),
+		resultType(),
+		transferType(),
+		gpuType(),
+		offerType(),
+		errorType(),
+		optionalType(),
+		prependType(),
+		stepType(),
 	}
 	for _, t := range l.types {
 		l.byName[t.Name] = t
@@ -69,6 +110,9 @@ func (l *Library) Predeclared() star.StringDict {
 	names := star.StringDict{}
 	for _, e := range l.builtins {
 		names[e.Name] = l.bind(e, nil)
+	}
+	for _, m := range l.modules {
+		names[m.Name] = &moduleValue{lib: l, mod: m}
 	}
 	names.Freeze()
 	return names

@@ -40,7 +40,7 @@ func nodeJobs() []*Entry {
 				{Name: "bootstrap", Kind: orNone(stepsKind()), Default: star.None, Doc: "steps to run in the workspace, as in remote_job"},
 			},
 			needs: func(c *Call) []policy.Request {
-				return append(onNode(c), policy.Request{Capability: policy.ReadFile, Target: absolute(c.source())})
+				return append(onNode(c), policy.Request{Capability: policy.ReadFile, Target: c.lib.absolute(c.source())})
 			},
 			run: func(c *Call) (star.Value, error) {
 				path, err := nodeOf(c).Push(c.context(), arg[string](c, "workspace"), c.source(), arg[[]engine.Step](c, "bootstrap"))

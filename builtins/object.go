@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	star "go.starlark.net/starlark"
+	"go.starlark.net/syntax"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/starlark"
@@ -43,10 +44,57 @@ func (o *object) String() string {
 	return o.typ.Name + "(" + strings.Join(parts, ", ") + ")"
 }
 
-func (o *object) Type() string          { return o.typ.Name }
-func (o *object) Freeze()               { o.values.Freeze() }
-func (o *object) Truth() star.Bool      { return true }
-func (o *object) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: %s", o.typ.Name) }
+func (o *object) Type() string     { return o.typ.Name }
+func (o *object) Freeze()          { o.values.Freeze() }
+func (o *object) Truth() star.Bool { return true }
+
+// Hash implements star.Value.
+func (o *object) Hash() (uint32, error) {
+	if o.typ.hash != nil {
+		return o.typ.hash(o)
+	}
+	return 0, fmt.Errorf("unhashable: %s", o.typ.Name)
+}
+
+// Binary implements star.HasBinary.
+func (o *object) Binary(op syntax.Token, y star.Value, side star.Side) (star.Value, error) {
+	if o.typ.binary == nil {
+		return nil, nil // the interpreter says so
+	}
+	return o.typ.binary(o, op, y, side)
+}
+
+// CompareSameType implements star.Comparable.
+func (o *object) CompareSameType(op syntax.Token, other star.Value, _ int) (bool, error) {
+	y, ok := other.(*object)
+	switch {
+	case ok && o.typ.compare != nil && o.typ == y.typ:
+		order, err := o.typ.compare(o, y)
+		return threeway(op, order), err
+	case op == syntax.EQL:
+		return ok && o == y, nil
+	case op == syntax.NEQ:
+		return !ok || o != y, nil
+	}
+	return false, fmt.Errorf("%s %s %s not implemented", o.Type(), op, other.Type())
+}
+
+// threeway is the answer of a comparison whose order is negative, 0 or positive.
+func threeway(op syntax.Token, order int) bool {
+	switch op {
+	case syntax.EQL:
+		return order == 0
+	case syntax.NEQ:
+		return order != 0
+	case syntax.LT:
+		return order < 0
+	case syntax.LE:
+		return order <= 0
+	case syntax.GT:
+		return order > 0
+	}
+	return order >= 0
+}
 
 // Attr implements star.HasAttrs.
 func (o *object) Attr(name string) (star.Value, error) {
@@ -67,6 +115,9 @@ func (o *object) Attr(name string) (star.Value, error) {
 			return o.lib.bind(m, o), nil
 		}
 	}
+	if o.typ.attr != nil {
+		return o.typ.attr(o, name), nil
+	}
 	return nil, nil // the interpreter says so, with a suggestion
 }
 
@@ -78,6 +129,9 @@ func (o *object) AttrNames() []string {
 	}
 	for _, m := range o.typ.Methods {
 		names = append(names, m.Name)
+	}
+	if o.typ.attrNames != nil {
+		names = append(names, o.typ.attrNames(o)...)
 	}
 	slices.Sort(names)
 	return names

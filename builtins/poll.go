@@ -1,7 +1,6 @@
 package builtins
 
 import (
-	"context"
 	"fmt"
 	"time"
 
@@ -21,35 +20,24 @@ func pollEntry() *Entry {
 		},
 		run: func(c *Call) (star.Value, error) {
 			every, timeout := arg[time.Duration](c, "every"), arg[time.Duration](c, "timeout")
-			deadline := time.Now().Add(timeout)
+			clock := c.lib.opts.Clock
+			deadline := clock.Now().Add(timeout)
 			for {
 				v, err := c.thread.Call(c.raw["fn"], nil, nil)
 				if err != nil || bool(v.Truth()) {
 					return v, err
 				}
-				pause := min(every, time.Until(deadline))
+				pause := min(every, deadline.Sub(clock.Now()))
 				if pause <= 0 {
 					return nil, &fault.Error{
 						Kind: fault.Timeout, Op: "poll", Target: arg[star.Callable](c, "fn").Name(),
 						Err: fmt.Errorf("nothing true after %s", timeout), Hint: "raise timeout",
 					}
 				}
-				if err := sleep(c.context(), pause); err != nil {
+				if err := clock.Sleep(c.context(), pause); err != nil {
 					return nil, err
 				}
 			}
 		},
-	}
-}
-
-// sleep returns early with the context's cause.
-func sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

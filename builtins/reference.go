@@ -19,6 +19,22 @@ func WriteReference(w io.Writer) error {
 	for _, e := range l.builtins {
 		writeEntry(&b, "", e)
 	}
+	if len(l.modules) > 0 {
+		b.WriteString("## Modules\n\n")
+	}
+	for _, m := range l.modules {
+		fmt.Fprintf(&b, "### `%s`\n\n%s\n\n", m.Name, m.Doc)
+		if len(m.Constants) > 0 {
+			b.WriteString("| constant | type | meaning |\n|---|---|---|\n")
+			for _, c := range m.Constants {
+				fmt.Fprintf(&b, "| `%s.%s` | %s | %s |\n", m.Name, c.Name, cell(c.Kind), cell(c.Doc))
+			}
+			b.WriteByte('\n')
+		}
+		for _, e := range m.Entries {
+			writeEntry(&b, m.Name, e)
+		}
+	}
 	b.WriteString("## Types\n\n")
 	for _, t := range l.types {
 		fmt.Fprintf(&b, "### `%s`\n\n%s\n\n", t.Name, t.Doc)
@@ -53,6 +69,9 @@ func writeEntry(b *strings.Builder, owner string, e *Entry) {
 			fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", p.Name, cell(p.Kind.Name), cell(value), cell(p.Doc))
 		}
 		b.WriteByte('\n')
+	}
+	if e.Example != "" {
+		fmt.Fprintf(b, "```python\n%s\n```\n\n", strings.TrimSpace(e.Example))
 	}
 	names := make([]string, len(e.Capabilities))
 	for i, c := range e.Capabilities {

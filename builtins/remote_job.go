@@ -115,15 +115,18 @@ func needsOfJob(c *Call, o *object) []policy.Request {
 	d := o.data.(*jobData)
 	provision, _ := o.values["provision"].(*object)
 	all := targets(provision, d.job.SSH, d.job.NodeID)
-	all = append(all, policy.Request{Capability: policy.ReadFile, Target: absolute(d.job.Source)})
+	all = append(all, policy.Request{Capability: policy.ReadFile, Target: c.lib.absolute(d.job.Source)})
 	for _, r := range d.job.Results {
-		all = append(all, policy.Request{Capability: policy.WriteFile, Target: absolute(r.Local)})
+		all = append(all, policy.Request{Capability: policy.WriteFile, Target: c.lib.absolute(r.Local)})
 	}
 	return all
 }
 
-// absolute is a local path as the gate wants it. Relative ones start at the current folder.
-func absolute(path string) string {
+// absolute is a local path as the gate wants it. Relative ones start at Options.WorkDir.
+func (l *Library) absolute(path string) string {
+	if l.opts.WorkDir != "" && !filepath.IsAbs(path) {
+		return filepath.Join(l.opts.WorkDir, path)
+	}
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs
 	}
@@ -137,7 +140,7 @@ func (c *Call) job(o *object, s *scope) (Job, error) {
 	job := Job{Job: d.job}
 	provision, _ := o.values["provision"].(*object)
 	job.Provision = c.query(provision)
-	if info, err := os.Stat(job.Source); err != nil || !info.IsDir() {
+	if info, err := os.Stat(c.lib.absolute(job.Source)); err != nil || !info.IsDir() {
 		cause := errors.New("it is no folder")
 		if errors.Is(err, fs.ErrNotExist) {
 			cause = errors.New("it does not exist")
@@ -145,7 +148,7 @@ func (c *Call) job(o *object, s *scope) (Job, error) {
 			cause = err
 		}
 		return Job{}, &fault.Error{
-			Kind: fault.NotFound, Op: "push", Target: absolute(job.Source), Err: cause,
+			Kind: fault.NotFound, Op: "push", Target: c.lib.absolute(job.Source), Err: cause,
 			Hint: "source is the local folder to push; without it, the script's root is",
 		}
 	}

@@ -10,7 +10,8 @@ import (
 func roundEntry() *Entry {
 	return &Entry{
 		Name: "round", Result: "int or float", Capabilities: pure,
-		Doc: "Rounds as Python does: halves to the even neighbour, to an int without ndigits.",
+		Doc:     "Rounds as Python does: halves to the even neighbour, to an int without ndigits.",
+		Example: "print(round(2.5), round(2.675, 2))  # 2 2.67",
 		Params: []Param{
 			{Name: "number", Kind: finiteKind(), Doc: "int or float"},
 			{Name: "ndigits", Kind: orNone(intKind(-300, 300)), Default: star.None, Doc: "digits after the point; None means an int"},

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	star "go.starlark.net/starlark"
+	"go.starlark.net/syntax"
 
 	"github.com/bifrost-run/bifrost/starlark/policy"
 )
@@ -19,6 +20,10 @@ type Entry struct {
 	Capabilities []policy.Capability // what it asks the gate for; Pure alone, or any of the others
 	Effect       bool                // refused while a module loads
 	Doc          string              // sentences for users; no newline at the end
+
+	// Example is a script of its own that a test runs; what a print in it writes stands behind it as a
+	// comment: print(round(2.5))  # 2. It may use job, node, handle and server, which are there.
+	Example string
 
 	// needs lists what a call asks the gate for before run is called. It is nil for Pure.
 	needs func(c *Call) []policy.Request
@@ -42,6 +47,29 @@ type Type struct {
 	Methods []*Entry
 
 	show func(o *object) string // nil: the fields by name
+
+	// What values of the type can do beyond having members; nil where they cannot.
+	binary    func(o *object, op syntax.Token, y star.Value, side star.Side) (star.Value, error)
+	compare   func(x, y *object) (int, error)         // negative, 0, positive; nil: equal to themselves only
+	hash      func(o *object) (uint32, error)         // nil: unhashable
+	attr      func(o *object, name string) star.Value // members that only this value has; nil when it has none of the name
+	attrNames func(o *object) []string                // their names
+}
+
+// A Module declares a name through which scripts reach others: json.loads.
+type Module struct {
+	Name      string
+	Doc       string
+	Entries   []*Entry
+	Constants []Constant
+}
+
+// A Constant is a value in a module: math.pi.
+type Constant struct {
+	Name  string
+	Kind  string // the type, as the reference shows it
+	Doc   string
+	Value star.Value // frozen
 }
 
 // A Field declares one attribute.
@@ -87,10 +115,15 @@ func (e *Entry) Signature(owner string) string {
 var pure = []policy.Capability{policy.Pure}
 
 // Walk calls visit with every entry of the library in the order of the reference. The owner is the
-// name of the type for methods, and "" for builtins.
+// name of the module or of the type, and "" for builtins.
 func (l *Library) Walk(visit func(owner string, e *Entry)) {
 	for _, e := range l.builtins {
 		visit("", e)
+	}
+	for _, m := range l.modules {
+		for _, e := range m.Entries {
+			visit(m.Name, e)
+		}
 	}
 	for _, t := range l.types {
 		for _, m := range t.Methods {
@@ -98,6 +131,9 @@ func (l *Library) Walk(visit func(owner string, e *Entry)) {
 		}
 	}
 }
+
+// Modules returns the modules in the order of the reference.
+func (l *Library) Modules() []*Module { return l.modules }
 
 // Types returns the types of values in the order of the reference.
 func (l *Library) Types() []*Type { return l.types }
