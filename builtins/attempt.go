@@ -15,7 +15,7 @@ import (
 func attemptEntry() *Entry {
 	return &Entry{
 		Name: "attempt", Result: "(value, error or None)", Capabilities: pure,
-		Doc: "Calls fn and returns its value and None, or None and the error that stopped it: one of the engine, a missing file, `check` and `fail`. " +
+		Doc: "Calls fn and returns its value and None, or None and the error that stopped it: one of the engine, a missing file, data that does not parse, `check` and `fail`. " +
 			"It does not catch what is wrong with the script itself, a denied permission, `exit`, an interruption or a limit.",
 		Params: []Param{{Name: "fn", Kind: functionKind("*args, **kwargs"), Doc: "what to call"}},
 		Args:   "args", Kwargs: "kwargs",
@@ -41,7 +41,7 @@ func catchable(err error) bool {
 		return false
 	case *star.EvalError:
 		return catchable(e.Unwrap())
-	case *ScriptError:
+	case *ScriptError, *DataError:
 		return true
 	case *starlark.ExitError, *ArgError, *policy.Denied, *starlark.LimitError:
 		return false

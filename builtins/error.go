@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 
@@ -19,11 +20,30 @@ type ScriptError struct {
 
 func (e *ScriptError) Error() string { return e.Message }
 
+// A DataError is data that is not what it should be: JSON, YAML or TOML that does not parse, bytes that
+// are no text. A script can catch it.
+type DataError struct {
+	Format string // what it should be: "json", "utf-8"
+	Source string // where it comes from, a path; "" for a value of the script
+	Err    error  // what is wrong, and where
+	Hint   string // the way out; may be empty
+}
+
+func (e *DataError) Error() string {
+	text := e.Format
+	if e.Source != "" {
+		text += " " + e.Source
+	}
+	return text + ": " + e.Err.Error()
+}
+
+func (e *DataError) Unwrap() error { return e.Err }
+
 func errorType() *Type {
 	return &Type{
 		Name: "error", Doc: "What `attempt` returns for a failure. `fail(err)` raises it again.",
 		Fields: []Field{
-			{Name: "kind", Kind: "str", Doc: `in a word: "fail", "check", or one of "` + kindWords() + `"`},
+			{Name: "kind", Kind: "str", Doc: `in a word: "fail", "check", "data" for what does not parse, "file" for a local file that cannot be used, or one of "` + kindWords() + `"`},
 			{Name: "message", Kind: "str", Doc: "what happened"},
 			{Name: "op", Kind: "str or None", Doc: `the operation, "push"`},
 			{Name: "target", Kind: "str or None", Doc: "what it was done to: a path, a host, a job"},
@@ -78,6 +98,7 @@ func Describe(err error) (kind, hint string) {
 		f      *fault.Error
 		script *ScriptError
 		arg    *ArgError
+		data   *DataError
 		denied *policy.Denied
 		path   *fs.PathError
 	)
@@ -90,8 +111,14 @@ func Describe(err error) (kind, hint string) {
 		return script.Kind, ""
 	case errors.As(err, &arg):
 		return string(fault.Invalid), arg.Hint
+	case errors.As(err, &data):
+		return "data", data.Hint
 	case errors.As(err, &path) && errors.Is(err, fs.ErrNotExist):
 		return string(fault.NotFound), ""
+	case errors.As(err, &path):
+		return "file", ""
+	case errors.Is(err, context.DeadlineExceeded):
+		return string(fault.Timeout), ""
 	}
 	return "", ""
 }
