@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
+	"strings"
 
 	star "go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -22,6 +24,10 @@ type Host struct {
 	Stdout      io.Writer       // of print; nil discards
 	Redactor    *Redactor       // shared with other sinks of the run; nil makes one for each run
 	MaxSteps    uint64          // of each thread, about 2e8 a second; 0 means no limit
+
+	// Libraries are trees of modules that every script may load, by name: "std" is load("@std//x.star").
+	// They are as trusted as Predeclared.
+	Libraries map[string]fs.FS
 
 	// Describe says what an error of a builtin is: its kind, in a word, and the way out. Empty strings
 	// leave it to the host. Nil describes nothing.
@@ -177,4 +183,16 @@ func onlyExit(err error) bool {
 			return false
 		}
 	}
+}
+
+// vendoredName returns the name of the vendored module that the file with this displayed name is of, or
+// "" when it is one of the project or of a library. No file of the project has such a name: its own are
+// clean paths, without a "//".
+func (h *Host) vendoredName(file string) string {
+	name, _, packaged := strings.Cut(file, "//")
+	name, at := strings.CutPrefix(name, "@")
+	if _, library := h.Libraries[name]; library || !packaged || !at {
+		return ""
+	}
+	return name
 }

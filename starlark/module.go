@@ -18,6 +18,7 @@ import (
 type module struct {
 	key     string
 	name    string // as people see it
+	pkg     string // the vendored module that it is of; "" for the project and the host's libraries
 	source  []string
 	entry   bool
 	program *star.Program      // nil when the module has problems

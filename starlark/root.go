@@ -11,14 +11,12 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/bifrost-run/bifrost/starlark/config"
 	"github.com/bifrost-run/bifrost/starlark/spell"
 )
 
 // maxSource is the size in bytes up to which a file is taken for a script.
 const maxSource = 4 << 20
-
-// ConfigFile is the file whose folder is the root of the scripts beneath it.
-const ConfigFile = "bifrost.toml"
 
 // A tree is the folder that a script and its modules are in. Files are read through an os.Root, so
 // that neither a path nor a symbolic link leads out of it. Keys are slash-separated paths from the
@@ -93,7 +91,7 @@ func entryPath(file string) (string, error) {
 }
 
 func findRoot(from string) string {
-	for _, mark := range []string{ConfigFile, ".git"} {
+	for _, mark := range []string{config.File, ".git"} {
 		for dir := from; ; dir = filepath.Dir(dir) {
 			if _, err := os.Lstat(filepath.Join(dir, mark)); err == nil {
 				return dir
@@ -138,7 +136,7 @@ func (t *tree) resolve(from, spec string) (string, error) {
 		return "", &fileError{"a module's path starts with ./ or ../ or //", fmt.Sprintf("write %q for a file beside this one", "./"+spec)}
 	}
 	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", &fileError{"leads outside the root, " + t.dir, "modules live under the root: the nearest folder upward with a " + ConfigFile + ", else with a .git, else the script's own"}
+		return "", &fileError{"leads outside the root, " + t.dir, "modules live under the root: the nearest folder upward with a " + config.File + ", else with a .git, else the script's own"}
 	}
 	info, err := t.root.Stat(name)
 	if err != nil {

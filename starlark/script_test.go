@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark/config"
 )
 
 var update = flag.Bool("update", false, "write what the scripts in testdata print as what is wanted of them")
@@ -222,7 +224,7 @@ func TestWrongFiles(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	outside := t.TempDir()
-	writeFile(t, filepath.Join(dir, ConfigFile), "")
+	writeFile(t, filepath.Join(dir, config.File), "")
 	writeFile(t, filepath.Join(dir, "deploy.star"), "x = 1\n")
 	writeFile(t, filepath.Join(dir, "deploy.py"), "")
 	writeFile(t, filepath.Join(dir, "empty.star"), "\n \n")
@@ -261,7 +263,7 @@ func TestWrongFiles(t *testing.T) {
 		{"empty.star", "is empty", "nothing to run"},
 		{"latin.star", "is not UTF-8: line 2", "save it as UTF-8"},
 		{"nul.star", "is not text", ""},
-		{"up.star", `"../x.star" leads outside the root`, ConfigFile},
+		{"up.star", `"../x.star" leads outside the root`, config.File},
 		{"abs.star", "an absolute path is no module", ""},
 		{"bare.star", "starts with ./", `write "./lib/a.star"`},
 		{"std.star", "not in this version", "copy the file"},

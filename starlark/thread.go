@@ -3,6 +3,7 @@ package starlark
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	star "go.starlark.net/starlark"
@@ -20,6 +21,7 @@ type Thread struct {
 	loading bool
 	ctxs    []context.Context // innermost last
 	raised  error             // why the thread was cancelled by Raise; nil when it was not
+	behind  []string          // Packages of the thread that this one was forked from
 }
 
 // ThreadOf returns the Thread of a Starlark thread, or nil when the thread is not one of a Host's.
@@ -68,6 +70,21 @@ func (t *Thread) Caller() string {
 		}
 	}
 	return "the script"
+}
+
+// Packages returns the names of the vendored modules ("acme") that have a function on the call stack,
+// sorted: of this thread, and of those that it was forked from as they were then. An effect needs what
+// each of them may do. The project's own files and the host's libraries act for whoever calls them, and are
+// not listed.
+func (t *Thread) Packages() []string {
+	names := slices.Clone(t.behind)
+	for _, frame := range t.star.CallStack() {
+		if name := t.run.host.vendoredName(frame.Pos.Filename()); name != "" {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Push makes ctx, which must be derived from Context, the thread's context until pop is called.
@@ -165,6 +182,7 @@ func (e *stopped) Unwrap() []error { return []error{e.cause, e.at} }
 // of this thread's context; stop must be called when it is no longer used.
 func (t *Thread) Fork(name string) (fork *Thread, stop func()) {
 	fork = t.run.newThread(t.Context(), name, nil, t.loading)
+	fork.behind = t.Packages()
 	return fork, watch(t.Context(), fork.star)
 }
 
