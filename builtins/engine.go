@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine"
+	"github.com/bifrost-run/bifrost/gpu"
 )
 
 // An Engine does what verbs say. Wrap makes one of an *engine.Engine.
@@ -17,6 +18,16 @@ type Engine interface {
 	Acquire(ctx context.Context, spec engine.NodeSpec) (Node, error)
 	WithNode(ctx context.Context, spec engine.NodeSpec, fn func(ctx context.Context, n Node) error) error
 	Attach(ctx context.Context, jobID string) (Handle, error)
+	Market
+}
+
+// A Market knows the machines that there are: those that can be rented and those that were.
+type Market interface {
+	// Offers searches; with explain it also returns what the query refuses. No offer is no error.
+	Offers(ctx context.Context, query gpu.Query, explain bool) (engine.Offers, error)
+	ListNodes(ctx context.Context) ([]Node, error)
+	// FindNode returns nil when there is no such machine.
+	FindNode(ctx context.Context, name string) (Node, error)
 }
 
 // A Job is engine.Job with a Prepare for the nodes of this package; that of engine.Job is unused.
@@ -149,6 +160,30 @@ func (r realEngine) Attach(ctx context.Context, jobID string) (Handle, error) {
 		return nil, err
 	}
 	return realHandle{h}, nil
+}
+
+func (r realEngine) Offers(ctx context.Context, query gpu.Query, explain bool) (engine.Offers, error) {
+	return r.e.Offers(ctx, query, explain)
+}
+
+func (r realEngine) ListNodes(ctx context.Context) ([]Node, error) {
+	found, err := r.e.ListNodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nodes := make([]Node, len(found))
+	for i, n := range found {
+		nodes[i] = realNode{n}
+	}
+	return nodes, nil
+}
+
+func (r realEngine) FindNode(ctx context.Context, name string) (Node, error) {
+	n, err := r.e.FindNode(ctx, name)
+	if err != nil || n == nil {
+		return nil, err
+	}
+	return realNode{n}, nil
 }
 
 // A realHandle differs from its engine.Handle in the type of its node.

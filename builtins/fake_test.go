@@ -87,7 +87,7 @@ func (e *fakeEngine) acquire(q *gpu.Query, ssh, id string) (*fakeNode, error) {
 		shown := *q
 		shown.Where, shown.Sort = nil, nil
 		e.say("acquire %+v", shown)
-		for _, o := range []gpu.Offer{{Provider: "vast", GPUType: "A100", VRAMGB: 40, GPUCount: 1, PricePerGPU: 1}, {Provider: "runpod", GPUType: "A100 80GB", VRAMGB: 80, GPUCount: 2, PricePerGPU: 2}} {
+		for _, o := range fakeOffers {
 			if q.Where != nil {
 				ok, err := q.Where(o)
 				if err != nil {
@@ -113,6 +113,31 @@ func (e *fakeEngine) acquire(q *gpu.Query, ssh, id string) (*fakeNode, error) {
 	}
 	e.say("find %s", id)
 	return &fakeNode{engine: e, id: id, provider: "local"}, nil
+}
+
+// fakeOffers are what can be rented.
+var fakeOffers = []gpu.Offer{
+	{Provider: "vast", GPUType: "A100", VRAMGB: 40, GPUCount: 1, PricePerGPU: 1},
+	{Provider: "runpod", GPUType: "A100 80GB", VRAMGB: 80, GPUCount: 2, PricePerGPU: 2},
+}
+
+func (e *fakeEngine) Offers(_ context.Context, q gpu.Query, explain bool) (engine.Offers, error) {
+	kept, missed, err := gpu.Rank(fakeOffers, q)
+	if !explain {
+		missed = nil
+	}
+	return engine.Offers{Kept: kept, Missed: missed}, err
+}
+
+func (e *fakeEngine) ListNodes(context.Context) ([]Node, error) {
+	return []Node{&fakeNode{engine: e, id: "local:1", provider: "local"}, &fakeNode{engine: e, id: "local:2", provider: "local"}}, nil
+}
+
+func (e *fakeEngine) FindNode(_ context.Context, name string) (Node, error) {
+	if name != "local:1" && name != "train-1" {
+		return nil, nil
+	}
+	return &fakeNode{engine: e, id: "local:1", provider: "local"}, nil
 }
 
 func (e *fakeEngine) Start(_ context.Context, job Job, finish bool) (Handle, error) {

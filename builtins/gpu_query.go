@@ -117,7 +117,7 @@ func (c *Call) query(o *object) *gpu.Query {
 	ask := func(fn star.Value, offer gpu.Offer) (star.Value, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		return fork.Call(fn, star.Tuple{c.lib.offer(offer)}, nil)
+		return fork.Call(fn, star.Tuple{c.lib.offer(offer, "")}, nil)
 	}
 	if where != star.None {
 		q.Where = func(offer gpu.Offer) (bool, error) {

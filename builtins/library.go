@@ -68,6 +68,9 @@ func New(e Engine, opts Options) *Library {
 		acquireNodeEntry(),
 		withNodeEntry(),
 		attachJobEntry(),
+		findOffersEntry(),
+		listNodesEntry(),
+		findNodeEntry(),
 		// how a script goes on and ends
 		attemptEntry(),
 		failEntry(),

@@ -8,7 +8,7 @@ import (
 
 func offerType() *Type {
 	return &Type{
-		Name: "offer", Doc: "A machine that a provider would rent out now, as the functions `where` and `sort` of `gpu_query` get it.",
+		Name: "offer", Doc: "A machine that a provider would rent out now: what `find_offers` lists, and what the functions `where` and `sort` of `gpu_query` get.",
 		Fields: []Field{
 			{Name: "provider", Kind: "str", Doc: "who rents it out"},
 			{Name: "gpu_type", Kind: "str", Doc: `canonical name, "A100 80GB SXM"`},
@@ -23,16 +23,18 @@ func offerType() *Type {
 			{Name: "vcpu", Kind: "int or None", Doc: "CPU threads; None when unknown"},
 			{Name: "memory_gb", Kind: "float or None", Doc: "memory of the machine; None when unknown"},
 			{Name: "stock", Kind: "str or None", Doc: "how many there are, in the provider's words; None when unknown"},
+			{Name: "refused", Kind: "str or None", Doc: "why the query refuses it, of a near miss; None of what fits"},
 		},
 	}
 }
 
-func (l *Library) offer(o gpu.Offer) *object {
+// offer is the value of an offer; refused is "" for what fits.
+func (l *Library) offer(o gpu.Offer, refused string) *object {
 	values := star.StringDict{
 		"provider": star.String(o.Provider), "gpu_type": star.String(o.GPUType), "vram_gb": star.Float(o.VRAMGB),
 		"gpu_count": star.MakeInt(o.GPUCount), "price_per_gpu": star.Float(o.PricePerGPU), "price_total": star.Float(o.PriceTotal),
 		"cloud_type": star.String(o.CloudType), "spot": star.Bool(o.Spot), "region": stringOrNone(o.Region), "cuda": stringOrNone(o.CUDA),
-		"vcpu": star.None, "memory_gb": star.None, "stock": stringOrNone(o.Stock),
+		"vcpu": star.None, "memory_gb": star.None, "stock": stringOrNone(o.Stock), "refused": stringOrNone(refused),
 	}
 	if o.VCPU > 0 {
 		values["vcpu"] = star.MakeInt(o.VCPU)

@@ -72,7 +72,9 @@ func TestEmptyPolicyRefuses(t *testing.T) {
 	t.Parallel()
 	calls := map[string]string{
 		"with_job": `with_job(job)`, "acquire_node": `acquire_node(ssh = "gpu")`, "with_node": `with_node(print, ssh = "gpu")`,
-		"attach_job": `attach_job("train-1")`, "secret": `secret("HF_TOKEN")`, "job.start": `job.start()`,
+		"attach_job": `attach_job("train-1")`, "find_offers": `find_offers(gpu_query())`,
+		"list_nodes": `list_nodes()`, "find_node": `find_node("local:1")`,
+		"secret": `secret("HF_TOKEN")`, "job.start": `job.start()`,
 		"handle.logs": `handle.logs()`, "handle.wait": `handle.wait()`, "handle.status": `handle.status()`, "handle.cancel": `handle.cancel()`,
 		"handle.download": `handle.download("a", "b")`, "handle.terminate": `handle.terminate()`,
 		"server.logs": `server.logs()`, "server.wait": `server.wait()`, "server.status": `server.status()`, "server.cancel": `server.cancel()`,

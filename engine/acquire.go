@@ -160,7 +160,7 @@ func (e *Engine) provision(ctx context.Context, spec NodeSpec) (_ *Node, err err
 	detail := ""
 	defer func() { end(detail, err) }()
 
-	offers, err := e.offers(ctx, query)
+	offers, err := e.candidates(ctx, query)
 	if err != nil {
 		return nil, err
 	}

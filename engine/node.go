@@ -21,7 +21,7 @@ import (
 // connection. After its scope ended they return an error of kind scope.
 type Node struct {
 	engine *Engine
-	runner *ssh.Client
+	runner *ssh.Client // nil while the machine has no address
 
 	mu        sync.Mutex
 	rec       journal.Node
@@ -29,6 +29,7 @@ type Node struct {
 	workspace string // absolute path of the last push; "" before any
 	ended     string // why the scope ended; "" while it lasts
 	answered  bool   // a command has run there
+	foreign   bool   // the journal does not have it; see adopt
 }
 
 // record returns the node's record as it is now.
@@ -62,8 +63,19 @@ func (n *Node) GPUCount() int { return n.record().GPUCount }
 // PricePerHour is in USD for the whole machine; 0 for machines that are not rented.
 func (n *Node) PricePerHour() float64 { return n.record().PricePerHour }
 
-// check refuses the use of a node whose scope ended.
+// check refuses the use of a node whose scope ended, or that cannot be reached yet.
 func (n *Node) check() error {
+	if err := n.inScope(); err != nil || n.runner != nil {
+		return err
+	}
+	return &fault.Error{
+		Kind: fault.Unreachable, Op: "node", Target: n.ID(), Err: errors.New("its provider tells no address of it yet"),
+		Hint: "find it again in a moment; node.terminate ends it as it is",
+	}
+}
+
+// inScope refuses the use of a node whose scope ended.
+func (n *Node) inScope() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.ended == "" {
@@ -134,7 +146,10 @@ func (n *Node) base() string {
 
 // Keep lets a rented machine outlive its scope. It then costs money until it is terminated.
 func (n *Node) Keep(ctx context.Context) error {
-	if err := n.check(); err != nil {
+	if err := n.inScope(); err != nil {
+		return err
+	}
+	if err := n.adopt(ctx); err != nil {
 		return err
 	}
 	n.mu.Lock()
@@ -149,7 +164,10 @@ func (n *Node) Keep(ctx context.Context) error {
 // Terminate ends a rented machine now and confirms it. A machine under ssh is the user's: that is
 // an error.
 func (n *Node) Terminate(ctx context.Context) error {
-	if err := n.check(); err != nil {
+	if err := n.inScope(); err != nil {
+		return err
+	}
+	if err := n.adopt(ctx); err != nil {
 		return err
 	}
 	return n.terminate(ctx, "it was terminated")

@@ -1,99 +1,153 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
+	"sync"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/gpu"
 )
 
-// offers asks every provider of the query and ranks what they answer.
-func (e *Engine) offers(ctx context.Context, query gpu.Query) ([]gpu.Offer, error) {
-	names := query.Providers
-	if names == nil {
+// Offers are what providers would rent out now, held against a query.
+type Offers struct {
+	Kept   []gpu.Offer // those that fit, best first
+	Missed []gpu.Miss  // those that nearly do, nearest first; only where an explanation was asked for
+}
+
+// Offers asks the providers of the query at once and ranks what they answer; with explain also what
+// the query refuses. None is no error. A provider that fails is a warning, unless all do: then their
+// errors are returned.
+func (e *Engine) Offers(ctx context.Context, query gpu.Query, explain bool) (Offers, error) {
+	providers, err := e.providersOf(query)
+	if err != nil {
+		return Offers{}, err
+	}
+	query.Near = explain
+	answers := make([][]gpu.Offer, len(providers))
+	errs := make([]error, len(providers))
+	var wg sync.WaitGroup
+	for i, p := range providers {
+		wg.Go(func() {
+			if answers[i], errs[i] = p.Offers(ctx, query); errs[i] != nil {
+				errs[i] = providerFault("offers", p.Name(), errs[i])
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return Offers{}, context.Cause(ctx)
+	}
+	if !slices.Contains(errs, nil) {
+		return Offers{}, errors.Join(errs...)
+	}
+	for _, err := range errs {
+		e.warn(err)
+	}
+	var found Offers
+	found.Kept, found.Missed, err = gpu.Rank(slices.Concat(answers...), query)
+	if !explain {
+		found.Missed = nil
+	}
+	return found, err
+}
+
+// providersOf lists those that a query asks: the ones that it names, else all but this machine.
+func (e *Engine) providersOf(query gpu.Query) ([]gpu.Provider, error) {
+	var all []gpu.Provider
+	if query.Providers == nil {
 		for _, p := range e.cfg.Providers {
 			if p.Name() != "local" { // this machine is used only when it is named
-				names = append(names, p.Name())
+				all = append(all, p)
 			}
 		}
 	}
-	if len(names) == 0 {
+	for _, name := range query.Providers {
+		p, err := e.provider(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	if len(all) == 0 {
 		return nil, &fault.Error{
 			Kind: fault.NoCapacity, Op: "provision", Target: describeQuery(query), Err: errors.New("there is no provider to rent from"),
 			Hint: `use a machine of your own with ssh = "user@host", or this one with gpu_query(providers = "local"); renting in clouds comes with a later version`,
 		}
 	}
-	var all []gpu.Offer
-	for _, name := range names {
-		p, err := e.provider(name)
-		if err != nil {
-			return nil, err
-		}
-		offers, err := p.Offers(ctx, query)
-		if err != nil {
-			return nil, providerFault("offers", name, err)
-		}
-		all = append(all, offers...)
-	}
-	return rank(all, query)
+	return all, nil
 }
 
-// rank drops what the query's own filter refuses and orders the rest: by its sort, else by the
-// order of its providers, else by price.
-func rank(offers []gpu.Offer, query gpu.Query) ([]gpu.Offer, error) {
-	type ranked struct {
-		gpu.Offer
-		key float64
+// candidates are the offers that a query can be met with, at least one. The error of none says what
+// came nearest.
+func (e *Engine) candidates(ctx context.Context, query gpu.Query) ([]gpu.Offer, error) {
+	found, err := e.Offers(ctx, query, false)
+	if err != nil || len(found.Kept) > 0 {
+		return found.Kept, err
 	}
-	var kept []ranked
-	for _, o := range offers {
-		if query.MaxPrice > 0 && o.PricePerGPU > query.MaxPrice {
+	if found, err = e.Offers(ctx, query, true); err != nil {
+		return nil, err
+	}
+	if len(found.Kept) > 0 {
+		return found.Kept, nil // it has come this moment
+	}
+	text := "no offer for " + describeQuery(query)
+	for _, m := range found.Missed[:min(3, len(found.Missed))] {
+		text += fmt.Sprintf("\nnearest: %s; %s", describeMiss(m.Offer), m.Refused)
+	}
+	return nil, &fault.Error{Kind: fault.NoCapacity, Err: errors.New(text), Hint: wayOut(found.Missed)}
+}
+
+// wayOut says what to change of a query that nothing fits: for each filter that alone refuses
+// something, what would let the nearest pass.
+func wayOut(missed []gpu.Miss) string {
+	var ways []string
+	seen := map[string]bool{}
+	for _, m := range missed {
+		filter, rest, _ := strings.Cut(m.Refused, ": ")
+		if strings.Contains(rest, "; ") || seen[filter] {
 			continue
 		}
-		if query.Where != nil {
-			ok, err := query.Where(o)
-			if err != nil {
-				return nil, fmt.Errorf("where: %w", err)
-			}
-			if !ok {
-				continue
-			}
-		}
-		r := ranked{Offer: o, key: o.PricePerGPU}
-		switch {
-		case query.Sort != nil:
-			key, err := query.Sort(o)
-			if err != nil {
-				return nil, fmt.Errorf("sort: %w", err)
-			}
-			r.key = key
-		case len(query.Providers) > 1:
-			r.key = float64(slices.Index(query.Providers, o.Provider))
-		}
-		kept = append(kept, r)
+		seen[filter] = true
+		ways = append(ways, relaxed(filter, m.Offer))
 	}
-	if len(kept) == 0 {
-		return nil, &fault.Error{
-			Kind: fault.NoCapacity, Op: "provision", Target: describeQuery(query), Err: errors.New("no offer matches"),
-			Hint: "ask for less, or for another type",
-		}
+	if len(ways) == 0 {
+		return "ask for less, or for another type"
 	}
-	sort.SliceStable(kept, func(i, k int) bool {
-		if kept[i].key != kept[k].key {
-			return kept[i].key < kept[k].key
-		}
-		return kept[i].PricePerGPU < kept[k].PricePerGPU
-	})
-	out := make([]gpu.Offer, len(kept))
-	for i, r := range kept {
-		out[i] = r.Offer
+	return strings.Join(ways[:min(3, len(ways))], ", or ")
+}
+
+// relaxed is how a query's filter lets an offer pass.
+func relaxed(filter string, o gpu.Offer) string {
+	switch filter {
+	case "max_price":
+		return "raise max_price to " + gpu.Dollars(o.PricePerGPU)
+	case "count":
+		return fmt.Sprintf("count = %d", o.GPUCount)
+	case "min_vram_gb":
+		return fmt.Sprintf("min_vram_gb = %g", o.VRAMGB)
+	case "cloud_type":
+		return fmt.Sprintf("cloud_type = %q", o.CloudType)
+	case "min_cuda":
+		return fmt.Sprintf("min_cuda = %q", o.CUDA)
+	case "spot":
+		return "spot = " + map[bool]string{true: "True", false: "False"}[o.Spot]
+	case "type":
+		return fmt.Sprintf("type = %q", o.GPUType)
 	}
-	return out, nil
+	return "change " + filter // regions, where
+}
+
+func describeMiss(o gpu.Offer) string {
+	parts := []string{o.Provider}
+	if o.CloudType != "" {
+		parts = append(parts, o.CloudType)
+	}
+	return fmt.Sprintf("%dx %s at $%s (%s)", o.GPUCount, cmp.Or(o.GPUType, "GPU"), gpu.Dollars(o.PricePerGPU), strings.Join(parts, ", "))
 }
 
 func (e *Engine) provider(name string) (gpu.Provider, error) {
@@ -129,8 +183,11 @@ func describeQuery(q gpu.Query) string {
 		name = "GPU"
 	}
 	text := fmt.Sprintf("%dx %s", max(q.Count, 1), name)
+	if q.MinVRAM > 0 {
+		text += fmt.Sprintf(" (>= %g GB)", q.MinVRAM)
+	}
 	if q.MaxPrice > 0 {
-		text += fmt.Sprintf(" at <= $%.2f per GPU and hour", q.MaxPrice)
+		text += fmt.Sprintf(" at <= $%s per GPU and hour", gpu.Dollars(q.MaxPrice))
 	}
 	if len(q.Providers) > 0 {
 		text += " on " + strings.Join(q.Providers, ", ")

@@ -35,6 +35,9 @@ func (n *Node) Submit(ctx context.Context, s Submit) (*Handle, error) {
 	if err := job.Check(); err != nil {
 		return nil, err
 	}
+	if err := n.adopt(ctx); err != nil {
+		return nil, err
+	}
 	id, err := n.engine.record(ctx, job, false)
 	if err != nil {
 		return nil, err

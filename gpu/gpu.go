@@ -24,6 +24,10 @@ type Query struct {
 	Image           string // "" leaves it to the provider
 	Ports           []int  // that the machine must expose, beside SSH
 
+	// Near asks a provider to list also what the filters from Type to Regions and Spot refuse, for
+	// explanations.
+	Near bool `json:"-"`
+
 	// Where and Sort are the script's own filter and order; nil means none and cheapest first.
 	// Sort returns the key by which offers are ordered, lowest first.
 	Where func(Offer) (bool, error)    `json:"-"`
@@ -46,6 +50,7 @@ type Offer struct {
 	VCPU        int    // 0 when unknown
 	MemoryGB    float64
 	Stock       string // the provider's own word; "" when unknown
+	StandsIn    bool   // for any GPU: only the price and Where of a query may refuse it
 }
 
 // A State is that of an instance, as its provider tells it. Whatever is not known to be one of
@@ -92,7 +97,8 @@ type CreateRequest struct {
 type Provider interface {
 	// Name is the provider's name in queries, ids and the journal: "local", "runpod".
 	Name() string
-	// Offers lists what matches q, in no order. It may be repeated.
+	// Offers lists what matches q, in no order; q.Near widens it. Rank decides what fits. It may be
+	// repeated.
 	Offers(ctx context.Context, q Query) ([]Offer, error)
 	// Create rents a machine. It is sent once and must not be repeated unless the error's kind is
 	// RateLimited.

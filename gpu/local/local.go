@@ -65,7 +65,7 @@ func (p *Provider) Offers(ctx context.Context, q gpu.Query) ([]gpu.Offer, error)
 	host, _ := os.Hostname()
 	return []gpu.Offer{{
 		Provider: Name, ID: Name, GPUType: g.name, VRAMGB: g.vramGB, GPUCount: g.count,
-		CloudType: "secure", Region: host, VCPU: runtime.NumCPU(), MemoryGB: memoryGB(),
+		CloudType: "secure", Region: host, VCPU: runtime.NumCPU(), MemoryGB: memoryGB(), StandsIn: true,
 	}}, nil
 }
 

@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/engine/journal"
+	"github.com/bifrost-run/bifrost/gpu"
+)
+
+// ListNodes returns the rented machines that exist, newest first: those of the journal, and those
+// that the providers' accounts have beside them. Nothing is dialled, and nothing is released when the
+// caller is done. A provider that fails is a warning; what the journal knows of it is listed.
+func (e *Engine) ListNodes(ctx context.Context) ([]*Node, error) {
+	recorded, err := e.journal.Nodes(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	lists := make([][]gpu.Instance, len(e.cfg.Providers))
+	errs := make([]error, len(e.cfg.Providers))
+	var wg sync.WaitGroup
+	for i, p := range e.cfg.Providers {
+		wg.Go(func() {
+			if lists[i], errs[i] = p.List(ctx); errs[i] != nil {
+				errs[i] = providerFault("list", p.Name(), errs[i])
+			}
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	there := map[string]gpu.Instance{} // by id
+	asked := map[string]bool{}
+	for i, p := range e.cfg.Providers {
+		e.warn(errs[i])
+		asked[p.Name()] = errs[i] == nil
+		for _, inst := range lists[i] {
+			if inst.State != gpu.Terminated {
+				there[p.Name()+":"+inst.ID] = inst
+			}
+		}
+	}
+	var nodes []*Node
+	for _, rec := range recorded {
+		inst, exists := there[rec.ID]
+		delete(there, rec.ID)
+		if rec.Provider == providerSSH || rec.State == journal.NodeIntent || asked[rec.Provider] && !exists {
+			continue // nobody rented it, or it is not there
+		}
+		if exists {
+			describe(&rec, inst)
+		}
+		nodes = append(nodes, &Node{engine: e, rec: rec})
+	}
+	for id, inst := range there {
+		rec := journal.Node{ID: id, Name: inst.Name, RunID: e.runID, State: journal.NodeReady, Created: inst.Created, Keep: true}
+		describe(&rec, inst)
+		nodes = append(nodes, &Node{engine: e, rec: rec, foreign: true})
+	}
+	slices.SortStableFunc(nodes, func(a, b *Node) int {
+		return cmp.Or(b.rec.Created.Compare(a.rec.Created), strings.Compare(a.rec.ID, b.rec.ID))
+	})
+	for _, n := range nodes {
+		if n.rec.Host == "" {
+			continue
+		}
+		if n.runner, err = e.client(n.rec); err != nil {
+			return nil, err
+		}
+	}
+	return nodes, nil
+}
+
+// FindNode returns the machine of this id ("local:abc"), of this name, or with this job on it; nil
+// when there is none. Several machines of the same name are an error that lists them.
+func (e *Engine) FindNode(ctx context.Context, name string) (*Node, error) {
+	if name == "" {
+		return nil, invalid("find_node", name, errors.New("there is no name"), `give an id like "local:abc123", a job's id, or a machine's name`)
+	}
+	if strings.HasPrefix(name, providerSSH+":") {
+		return absentIsNil(e.OpenNode(ctx, name))
+	}
+	nodes, err := e.ListNodes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []*Node
+	var ids []string
+	for _, n := range nodes {
+		if n.rec.ID == name {
+			return n, nil
+		}
+		if n.rec.Name == name {
+			found, ids = append(found, n), append(ids, n.rec.ID)
+		}
+	}
+	switch {
+	case len(found) > 1:
+		return nil, invalid("find_node", name, fmt.Errorf("%d machines have this name: %s", len(found), strings.Join(ids, ", ")), "give the id of one of them")
+	case len(found) == 1:
+		return found[0], nil
+	case strings.Contains(name, ":"):
+		return nil, nil
+	}
+	rec, err := e.node(ctx, name)
+	if err != nil {
+		return absentIsNil(nil, err)
+	}
+	for _, n := range nodes {
+		if n.rec.ID == rec.ID {
+			return n, nil
+		}
+	}
+	if rec.Provider != providerSSH {
+		return nil, nil // the job's machine is gone
+	}
+	return absentIsNil(e.OpenNode(ctx, rec.ID))
+}
+
+func absentIsNil(n *Node, err error) (*Node, error) {
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return nil, nil
+	}
+	return n, err
+}
+
+// adopt records a machine that bifrost did not rent, before something happens to it that the
+// journal must know.
+func (n *Node) adopt(ctx context.Context) error {
+	n.mu.Lock()
+	rec, foreign := n.rec, n.foreign
+	n.mu.Unlock()
+	if !foreign {
+		return nil
+	}
+	if err := n.engine.journal.PutNode(ctx, rec); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.foreign = false
+	n.mu.Unlock()
+	return nil
+}
