@@ -31,7 +31,7 @@ func (m *moduleValue) Attr(name string) (star.Value, error) {
 			return c.Value, nil
 		}
 	}
-	return nil, nil // the interpreter says so, with a suggestion
+	return nil, star.NoSuchAttrError(m.mod.Name + " has no ." + name + " field or method") // the interpreter adds a suggestion
 }
 
 // AttrNames implements star.HasAttrs.

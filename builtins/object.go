@@ -123,17 +123,23 @@ func (o *object) Attr(name string) (star.Value, error) {
 
 // AttrNames implements star.HasAttrs.
 func (o *object) AttrNames() []string {
-	var names []string
-	for _, f := range o.typ.Fields {
-		names = append(names, f.Name)
-	}
-	for _, m := range o.typ.Methods {
-		names = append(names, m.Name)
-	}
+	names := o.typ.memberNames()
 	if o.typ.attrNames != nil {
 		names = append(names, o.typ.attrNames(o)...)
 	}
 	slices.Sort(names)
+	return names
+}
+
+// memberNames lists the fields and methods that every value of the type has.
+func (t *Type) memberNames() []string {
+	var names []string
+	for _, f := range t.Fields {
+		names = append(names, f.Name)
+	}
+	for _, m := range t.Methods {
+		names = append(names, m.Name)
+	}
 	return names
 }
 

@@ -124,5 +124,8 @@ func (c *Call) unknown(name string) error {
 	if near := spell.Nearest(name, names); near != "" {
 		hint = "did you mean " + near + "?"
 	}
+	if habit := keywordHabits[c.entry.Name+"."+name]; habit != "" {
+		hint = habit
+	}
 	return c.wrong("it has no parameter "+name, hint)
 }

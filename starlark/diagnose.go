@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	star "go.starlark.net/starlark"
@@ -32,8 +34,8 @@ type Error struct {
 	Frames  []Frame // innermost first, those of loaded modules joined with those of their loaders
 	Hint    string  // the way out; may be empty
 
-	cause  error
-	source []string // of the innermost frame's file
+	cause   error
+	sources map[string][]string // of the frames' files, by name
 }
 
 func (e *Error) Error() string {
@@ -52,7 +54,7 @@ func (e *Error) Render(w io.Writer) error {
 	var b strings.Builder
 	writeMessage(&b, e.Error())
 	if len(e.Frames) > 0 {
-		writeExcerpt(&b, e.source, e.Frames[0].Line, e.Frames[0].Col)
+		writeExcerpt(&b, e.sources[e.Frames[0].File], e.Frames[0].Line, e.Frames[0].Col)
 		writeFrames(&b, e.Frames)
 	}
 	writeHint(&b, e.Hint)
@@ -114,22 +116,72 @@ func (r *Run) diagnose(err error) *Error {
 	case errors.Is(err, context.Canceled) && e.Kind == "error":
 		e.Kind = "cancelled"
 	}
-	if len(e.Frames) == 0 {
-		return e
+	if e.Kind == "error" && e.Hint == "" {
+		r.teach(e)
 	}
-	first := e.Frames[0]
+	e.sources = map[string][]string{}
+	for _, f := range e.Frames {
+		if m := r.moduleOf(f.File); m != nil && e.sources[f.File] == nil {
+			lines := slices.Clone(m.source)
+			for i := range lines {
+				lines[i] = r.Redactor.Redact(lines[i])
+			}
+			e.sources[f.File] = lines
+		}
+	}
+	return e
+}
+
+func (r *Run) moduleOf(file string) *module {
 	for _, m := range r.modules {
-		if m.name == first.File {
-			e.source = slices.Clone(m.source)
-			for i := range e.source {
-				e.source[i] = r.Redactor.Redact(e.source[i])
+		if m.name == file {
+			return m
+		}
+	}
+	return nil
+}
+
+var (
+	badCall    = regexp.MustCompile(`^function \S+ (missing|accepts|got) `)
+	badKeyword = regexp.MustCompile(`^function \S+ got an unexpected keyword argument "(.*)"$`)
+	noKey      = regexp.MustCompile(`^key "(.*)" not in dict$`)
+)
+
+// teach finds the way out of an error of the interpreter's own: what the host knows, else what is
+// spelt nearly so. A call that does not fit its function is reported where the call is.
+func (r *Run) teach(e *Error) {
+	var near, suggested string
+	e.Message, suggested = cutSuggestion(e.Message)
+	if badCall.MatchString(e.Message) && len(e.Frames) > 1 {
+		def := e.Frames[0]
+		e.Frames = e.Frames[1:]
+		if m := badKeyword.FindStringSubmatch(e.Message); m != nil {
+			if owner := r.moduleOf(def.File); owner != nil {
+				near = owner.nearParam(def.Line, m[1])
 			}
 		}
 	}
-	if e.Hint == "" && r.host.HabitHint != nil && first.Line <= len(e.source) && first.Line > 0 {
-		e.Hint = r.host.HabitHint(e.Message, e.source[first.Line-1], first.Col)
+	if m := noKey.FindStringSubmatch(e.Message); m != nil {
+		if near = nearKey(r.modules, m[1]); near != "" {
+			near = strconv.Quote(near)
+		}
 	}
-	return e
+	if r.host.HabitHint != nil {
+		line, col := "", 0
+		if len(e.Frames) > 0 {
+			if m := r.moduleOf(e.Frames[0].File); m != nil {
+				line, col = m.line(e.Frames[0].Line), e.Frames[0].Col
+			}
+		}
+		e.Hint = r.host.HabitHint(e.Message, line, col)
+	}
+	if e.Hint == "" {
+		e.Hint = didYouMean(suggested)
+	}
+	if near != "" {
+		e.Hint = strings.TrimSuffix(didYouMean(near)+" "+e.Hint, " ")
+	}
+	e.Hint = r.Redactor.Redact(e.Hint)
 }
 
 // Message returns the text of an error of the interpreter without the "cannot load x:" of every module

@@ -25,17 +25,19 @@ type module struct {
 	globals map[string]bool    // the names that others may load; nil when unknown
 	loads   map[string]*module // by the text of the load; nil for those with problems
 	main    *syntax.DefStmt    // entry only; nil when there is no main
+	guard   *syntax.IfStmt     // entry only: Python's if __name__ == "__main__"; nil when there is none
 }
 
 // A graph is a script with all modules that it loads.
 type graph struct {
-	tree       *tree
-	predeclare func(name string) bool
-	hint       func(message, line string, col int) string // may be nil
-	modules    map[string]*module                         // by key
-	order      map[string]int                             // of the modules' names, the entry first
-	stack      []visit
-	problems   []Problem
+	tree        *tree
+	predeclared []string
+	predeclare  func(name string) bool
+	hint        func(message, line string, col int) string // may be nil
+	modules     map[string]*module                         // by key
+	order       map[string]int                             // of the modules' names, the entry first
+	stack       []visit
+	problems    []Problem
 }
 
 // A visit is a module whose loads are being followed, for the chain of a cycle.
@@ -46,7 +48,10 @@ type visit struct {
 
 // readGraph reads the entry and everything that it loads. The problems are those of the whole graph.
 func (h *Host) readGraph(t *tree, entry string) (*module, *graph) {
-	g := &graph{tree: t, predeclare: h.Predeclared.Has, hint: h.HabitHint, modules: map[string]*module{}, order: map[string]int{}}
+	g := &graph{
+		tree: t, predeclared: h.Predeclared.Keys(), predeclare: h.Predeclared.Has, hint: h.HabitHint,
+		modules: map[string]*module{}, order: map[string]int{},
+	}
 	source, err := t.read(entry)
 	if err != nil {
 		g.fail(&module{name: t.name(entry)}, syntax.Position{}, "file", err)
@@ -65,10 +70,18 @@ func (g *graph) fail(m *module, pos syntax.Position, kind string, err error) {
 	if errors.As(err, &wrong) {
 		p.Hint = wrong.hint
 	}
-	if p.Hint == "" && g.hint != nil {
-		p.Hint = g.hint(p.Message, m.line(p.Line), p.Col)
+	if p.Hint == "" {
+		p.Hint = g.habit(m, pos, p.Message)
 	}
 	g.problems = append(g.problems, p)
+}
+
+// habit is what the host knows about a message at this place.
+func (g *graph) habit(m *module, pos syntax.Position, message string) string {
+	if g.hint == nil {
+		return ""
+	}
+	return g.hint(message, m.line(int(pos.Line)), int(pos.Col))
 }
 
 func (m *module) line(number int) string {
@@ -84,15 +97,8 @@ func (g *graph) visit(key string, source []byte, entry bool) *module {
 	g.modules[key] = m
 	g.order[m.name] = len(g.order)
 	options := &syntax.FileOptions{Set: true, TopLevelControl: entry}
-	file, err := options.Parse(m.name, source, 0)
-	if err != nil {
-		var wrong syntax.Error
-		if errors.As(err, &wrong) {
-			wrong.Pos.Col = int32(startOfToken(wrong.Msg, []rune(m.line(int(wrong.Pos.Line))), int(wrong.Pos.Col)))
-			g.fail(m, wrong.Pos, "syntax", errors.New(wrong.Msg))
-		} else {
-			g.fail(m, syntax.Position{}, "syntax", err)
-		}
+	file := g.parse(m, source, options)
+	if file == nil {
 		return m
 	}
 
@@ -106,11 +112,12 @@ func (g *graph) visit(key string, source []byte, entry bool) *module {
 		m.main = g.checkMain(m, file)
 	}
 
+	g.checkTypes(m, file)
 	program, err := star.FileProgram(file, g.predeclare)
 	var wrong resolve.ErrorList
 	switch {
 	case errors.As(err, &wrong):
-		g.failNames(m, wrong)
+		g.failNames(m, file, wrong)
 	case err != nil:
 		g.fail(m, syntax.Position{}, "name", err)
 	}
@@ -125,25 +132,30 @@ func (g *graph) visit(key string, source []byte, entry bool) *module {
 }
 
 // failNames reports what the resolver found. A name that is undefined is reported where it is first
-// used, and is no suggestion for another one.
-func (g *graph) failNames(m *module, wrong resolve.ErrorList) {
+// used.
+func (g *graph) failNames(m *module, file *syntax.File, wrong resolve.ErrorList) {
 	undefined := map[string]bool{}
 	for _, e := range wrong {
-		kind, message := "syntax", e.Msg
-		switch {
-		case strings.HasPrefix(message, "undefined: "):
-			name, near, _ := strings.Cut(strings.TrimPrefix(message, "undefined: "), " (did you mean ")
-			if undefined[name] {
-				continue
-			}
-			undefined[name] = true
-			if kind = "name"; undefined[strings.TrimSuffix(near, "?)")] {
-				message = "undefined: " + name
-			}
-		case strings.HasPrefix(message, "load: "):
-			kind, message = "load", strings.TrimPrefix(message, "load: ")
+		if m.guard != nil && within(m.guard, e.Pos) {
+			continue // it is to go as a whole
 		}
-		g.fail(m, e.Pos, kind, errors.New(message))
+		message, _ := cutSuggestion(e.Msg)
+		name, isName := strings.CutPrefix(message, "undefined: ")
+		rest, isLoad := strings.CutPrefix(message, "load: ")
+		switch {
+		case isName && undefined[name]:
+		case isName:
+			undefined[name] = true
+			hint := g.habit(m, e.Pos, message)
+			if hint == "" {
+				hint = didYouMean(g.nearName(file, name, e.Pos))
+			}
+			g.fail(m, e.Pos, "name", &fileError{message, hint})
+		case isLoad:
+			g.fail(m, e.Pos, "load", errors.New(rest))
+		default:
+			g.fail(m, e.Pos, "syntax", errors.New(message))
+		}
 	}
 }
 
@@ -250,6 +262,7 @@ func (g *graph) checkMain(m *module, file *syntax.File) *syntax.DefStmt {
 			main = def
 		}
 	}
+	g.checkGuard(m, file, main != nil)
 	if main == nil {
 		return nil
 	}
@@ -263,6 +276,8 @@ func (g *graph) checkMain(m *module, file *syntax.File) *syntax.DefStmt {
 		switch n := n.(type) {
 		case *syntax.DefStmt, *syntax.LambdaExpr:
 			return false
+		case *syntax.IfStmt:
+			return n != m.guard
 		case *syntax.CallExpr:
 			if name, ok := n.Fn.(*syntax.Ident); ok && name.Name == "main" {
 				g.fail(m, name.NamePos, "main", &fileError{
@@ -274,6 +289,55 @@ func (g *graph) checkMain(m *module, file *syntax.File) *syntax.DefStmt {
 		return true
 	})
 	return main
+}
+
+// checkGuard refuses if __name__ == "__main__": as one thing, whatever else is wrong in it.
+func (g *graph) checkGuard(m *module, file *syntax.File, hasMain bool) {
+	for _, stmt := range file.Stmts {
+		guard, ok := stmt.(*syntax.IfStmt)
+		if !ok {
+			continue
+		}
+		cond, ok := guard.Cond.(*syntax.BinaryExpr)
+		if !ok {
+			continue
+		}
+		if name, ok := cond.X.(*syntax.Ident); !ok || name.Name != "__name__" {
+			continue
+		}
+		m.guard = guard
+		hint := "put what is beneath it into def main():"
+		if hasMain {
+			hint = "remove it and what is beneath it; main returns the exit code, an int, or nothing"
+		}
+		g.fail(m, guard.If, "main", &fileError{"there is no __name__: bifrost calls main by itself once the file has loaded", hint})
+		return
+	}
+}
+
+// checkTypes refuses type(x) == int, which is always False here: type returns a string.
+func (g *graph) checkTypes(m *module, file *syntax.File) {
+	names := map[string]string{
+		"bool": "bool", "bytes": "bytes", "dict": "dict", "float": "float", "int": "int", "list": "list", "set": "set", "str": "string", "tuple": "tuple",
+	}
+	syntax.Walk(file, func(n syntax.Node) bool {
+		compared, ok := n.(*syntax.BinaryExpr)
+		if !ok || compared.Op != syntax.EQL && compared.Op != syntax.NEQ {
+			return true
+		}
+		call, isCall := compared.X.(*syntax.CallExpr)
+		of, isName := compared.Y.(*syntax.Ident)
+		if !isCall || !isName || names[of.Name] == "" {
+			return true
+		}
+		if fn, ok := call.Fn.(*syntax.Ident); ok && fn.Name == "type" {
+			g.fail(m, of.NamePos, "type", &fileError{
+				fmt.Sprintf("type returns a string, which the function %s never equals", of.Name),
+				fmt.Sprintf("write type(x) %s %q", compared.Op, names[of.Name]),
+			})
+		}
+		return true
+	})
 }
 
 func requiredParams(def *syntax.DefStmt) int {

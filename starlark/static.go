@@ -10,7 +10,7 @@ import (
 type Problem struct {
 	File      string // as people see it
 	Line, Col int    // from 1, the column in characters; 0 where the whole file is meant
-	Kind      string // "syntax", "name", "load", "file", "main"
+	Kind      string // "syntax", "name", "load", "file", "main", "type"
 	Message   string
 	Hint      string // the way out; may be empty
 

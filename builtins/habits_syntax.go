@@ -1,0 +1,110 @@
+package builtins
+
+const (
+	fstringHint    = `Starlark has no f-strings: write "…%s…" % x, or "…{}…".format(x)`
+	annotationHint = `Starlark has no type annotations: remove them`
+	decoratorHint  = `there are no decorators: call the function, f = wrap(f)`
+)
+
+// syntaxHabits are what the parser and the resolver refuse. They are tried in order; the first that
+// fits gives its hint.
+var syntaxHabits = []habit{
+	// strings
+	{m(`^got string literal, want`), nil, m(`(?i)\b(f|fr|rf)$`), fstringHint},
+	{m(`^got identifier, want`), m(`(?i)["']\s*(f|fr|rf)["']`), nil, fstringHint},
+	{m(`^got string literal, want`), nil, m(`(?i)\bu$`), `every string is Unicode: remove the u`},
+	{m(`^got string literal, want`), nil, m(`(^|["'])\s*$`), `strings are joined by +: "a" + "b"`},
+	{m(`^unexpected newline in string`), nil, nil, `close the string on its line, or write it in triple quotes`},
+	{m(`^unexpected EOF in string`), nil, nil, `the string that begins here is never closed`},
+	{m(`^invalid escape sequence`), nil, nil, `write \\ for a backslash, or r"…" where none is an escape`},
+	{m(`^unexpected input character '[“”„‟«»]'`), nil, nil, `write straight quotes: "…"`},
+	{m(`^unexpected input character '[‘’‚‛]'`), nil, nil, `write straight quotes: '…'`},
+	{m(`^unexpected input character '[–—−]'`), nil, nil, `this is a dash, not a minus: write -`},
+	{m(`^unexpected input character '\\u(00a0|200b|3000|feff)'`), nil, nil, `this character looks like a space and is none: type the space anew`},
+
+	// statements
+	{m(`^got .*, want`), m(`^\s*assert\b`), nil, `write check(condition, "message")`},
+	{m(`^got .*, want`), m(`^\s*print\s+[^(]`), nil, `print is a function: print(x)`},
+	{m(`\bwith\b`), m(`^\s*with\s+open\(`), nil, `there is no with: Path("file").read_text() and .write_text(text) open and close the file`},
+	{m(`\bwith\b`), m(`^\s*(async\s+)?with\b`), nil, `there is no with: with_job(job, fn) and with_node(fn, …) hold a machine while fn runs`},
+	{m(`\b(try|except|finally)\b`), m(`^\s*(try|except|finally)\b`), nil, `there is no try: write value, err = attempt(fn, …); with_job tears down whatever happens`},
+	{m(`^got class, want`), m(`^\s*class\s*=`), nil, `class is a reserved word: choose another name`},
+	{m(`\bclass\b`), m(`^\s*class\s+\w*(Error|Exception)\b`), nil, `there are no exceptions of one's own: fail("message") raises, attempt(fn) catches`},
+	{m(`\bclass\b`), m(`^\s*class\b`), nil, `there are no classes: Config = record(lr = 0.1) makes frozen values with these fields; write functions for the methods`},
+	{m(`\braise\b`), m(`^\s*raise\s+SystemExit\b`), nil, `there is no raise: exit(code) ends the script`},
+	{m(`\braise\b`), m(`^\s*raise\s*$`), nil, `there is no raise: fail(err) raises again what attempt caught`},
+	{m(`\braise\b|^got .*, want`), m(`^\s*raise\b`), nil, `there is no raise: write fail("message")`},
+	{m(`\bdel\b`), m(`^\s*del\s+\w+\s*$`), nil, `there is no del: a name lives as long as its function`},
+	{m(`\bdel\b`), m(`^\s*del\b`), nil, `there is no del: write d.pop(key)`},
+	{m(`\b(global|nonlocal)\b`), m(`^\s*(global|nonlocal)\b`), nil, `a function changes no outer name: return the new value`},
+	{m(`\byield\b`), m(`\byield\b`), nil, `there are no generators: build a list and return it`},
+	{m(`^got (async|await)\b`), nil, nil, `there is no async: builtins wait until they are done`},
+	{m(`does not support while loops|\bwhile\b`), m(`^\s*while\b`), nil, `write for _ in range(n):, or poll(fn, every = 5, timeout = 600)`},
+	{m(`^got identifier, want newline`), m(`^\s*(match|switch)\b.*:\s*$`), nil, `there is no match: write if and elif, or look the value up in a dict`},
+	{m(`^got identifier, want newline`), m(`^\s*(type)\s+\w+\s*=`), nil, annotationHint},
+	{m(`^got '\.', want primary expression`), m(`^\s*\.\.\.\s*$`), nil, `write pass for nothing`},
+	{m(`^got newline, want primary expression`), m(`\w\s*\+\+\s*$`), nil, `write x += 1`},
+	{m(`^got newline, want primary expression`), m(`\w\s*--\s*$`), nil, `write x -= 1`},
+	{m(`^got newline, want primary expression`), m(`\blambda\b`), nil, `a lambda is one expression: write def for more`},
+	{m(`^got else, want primary expression`), m(`^else:`), nil, `an else belongs to an if; loops have none`},
+	{m(`^got if, want ':'`), m(`^\s*else\s+if\b`), nil, `write elif`},
+	{m(`^got identifier, want newline`), m(`^\s*(elsif|elseif|else\s*if)\b`), nil, `write elif`},
+	{m(`^unexpected input character '@'`), m(`^\s*@(dataclasses\.)?dataclass\b`), nil, `there are no dataclasses: Config = record(lr = 0.1, epochs = 3) makes frozen values with these fields`},
+	{m(`^unexpected input character '@'`), m(`^\s*@`), nil, decoratorHint},
+	{m(`^unexpected input character '@'`), nil, nil, `there is no @ operator`},
+	{m(`^got '\*', want primary expression`), m(`^\s*[\w\s,()]*\*\s*\w+[\w\s,()]*=[^=]`), nil, `no name takes the rest: first, rest = xs[0], xs[1:]`},
+	{m(`^got '=', want newline`), m(`^\s*\w+\s*=\s*[\w.]+\s*=`), nil, `one assignment, one line: a = 1, then b = a`},
+	{m(`^can't assign to (slice|sliceexpr)`), nil, nil, `build the list anew: x = x[:i] + new + x[j:]`},
+	{m(`^return statement not within a function`), nil, nil, `exit(code) ends the script; main() may return its exit code`},
+	{m(`^(break|continue) not in a loop`), nil, nil, `it belongs into a for loop`},
+	{m(`^got '\{', want ':'`), nil, nil, `a block begins with a colon and is indented: if x:`},
+
+	// expressions
+	{m(`^got is\b|\bis\b.*want`), m(`\bis\s+not\b`), nil, `compare with !=: x != None`},
+	{m(`^got is\b|\bis\b.*want`), m(`\bis\b`), nil, `compare with == and !=: x == None`},
+	{m(`^got ('='|':='|':'), want`), m(`:=`), nil, `there is no := operator: assign on a line of its own`},
+	{m(`^got ':', want`), m(`^\s*(def\b.*|if\b.*|for\b.*|else\s*):\s*:`), nil, `one colon is enough`},
+	{m(`^got ':', want`), m(`^\s*def\b`), nil, annotationHint},
+	{m(`^got '?->'?|^got '-', want`), m(`->`), nil, annotationHint},
+	{m(`^got ':', want|^got identifier, want`), m(`^\s*\*{0,2}\w+\s*:\s*["\w\[\]., |]+(=|,|$)`), nil, annotationHint},
+	{m(`^got for, want ':'`), m(`\{`), nil, `a set is built from a list: set([f(x) for x in xs])`},
+	{m(`^got for, want`), nil, nil, `there are no generator expressions: wrap it in [...]`},
+	{m(`does not associate with`), nil, nil, `comparisons do not chain: 1 < x and x < 3`},
+	{m(`^got '\*\*', want primary expression`), m(`\{\s*\*\*|,\s*\*\*`), nil, `dicts are joined by |: d | {"key": value}`},
+	{m(`^got '\*\*'`), nil, nil, `there is no ** operator: multiply, or write 1 << n for powers of two`},
+	{m(`^got '\*', want primary expression`), nil, nil, `lists are joined by +: a + [x]`},
+	{m(`^got (','|'\}'), want ':'`), m(`\{`), nil, `a set is written set([1, 2])`},
+	{m(`^got '&', want`), nil, nil, `write and for &&`},
+	{m(`^got '\|', want`), nil, nil, `write or for ||`},
+	{m(`^unexpected input character '!'`), nil, nil, `write not for !`},
+	{m(`^got '>', want`), m(`<>`), nil, `write != for <>`},
+	{m(`^got '=', want primary expression`), m(`={3}`), nil, `write ==`},
+	{m(`^got '=', want ':'`), m(`^\s*(if|elif)\b`), nil, `compare with ==`},
+	{m(`^unexpected input character '\?'`), nil, nil, `write a if condition else b`},
+	{m("^unexpected input character '`'"), nil, nil, `no program runs here: node.exec("ls") runs one on the node`},
+	{m(`^unexpected input character '\$'`), nil, nil, `a variable of this machine's environment is os.getenv("NAME"); inside the string of a command the node's shell knows $$NAME`},
+	{m(`^conditional expression without else`), nil, nil, `write a if condition else b`},
+	{m(`^got identifier, want`), m(`\d_\d`), nil, `numbers have no underscores: 1000000`},
+	{m(`^got identifier, want`), m(`\d[jJ]\b`), nil, `there are no complex numbers`},
+	{m(`^not an identifier`), m(`^\s*def\b.*[(,]\s*/`), nil, `there are no positional-only parameters: remove the /`},
+	{m(`^not an identifier`), nil, nil, `a reserved word is no name: choose another one`},
+	{m(`^positional argument may not follow named`), nil, nil, `put arguments without a name first`},
+	{m(`^obsolete form of octal literal`), nil, nil, `0o755 is octal`},
+
+	// blocks and brackets
+	{m(`^got newline, want ':'`), nil, nil, `a colon is missing at the end of this line`},
+	{m(`^got \w+(?: literal)?, want indent`), nil, nil, `indent the body: four spaces more than the line above; pass is an empty one`},
+	{m(`^got indent, want`), nil, nil, `this line is indented and no block begins above it: remove the spaces at its start`},
+	{m(`^unindent does not match`), nil, nil, `start the line where one of the blocks around it starts; do not mix tabs and spaces`},
+	{m(`^'.' is never closed`), nil, nil, `what follows is read as part of it: close it where it ends`},
+	{m(`^unexpected '[)\]}]'`), nil, nil, `nothing is open here that it could close`},
+	{m(`^got '([)\]}])', want '([)\]}])'`), nil, nil, `the bracket that is open here is closed by ${2}`},
+	{m(`^got end of file, want`), nil, nil, `the file ends in the middle of a statement`},
+
+	// load and main
+	{m(`^first operand of load statement must be`), nil, nil, `load takes a text: load("./file.star", "name"); import_module(path) loads a file chosen at run time`},
+	{m(`^load statement must import at least|^load operand must be`), nil, nil, `name what you want of it: load("./file.star", "name", other = "name2")`},
+	{m(`^load statement within|^load not at top level`), nil, nil, `write the load at the top of the file; import_module(path) loads a file chosen at run time`},
+	{m(`names with leading underscores are not exported`), nil, nil, `names that start with _ belong to their file alone`},
+	{m(`^cannot reassign (global|top-level)`), nil, nil, `the top level assigns a name once: put the code into def main():`},
+}
