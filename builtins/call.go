@@ -17,6 +17,7 @@ import (
 type Call struct {
 	lib    *Library
 	entry  *Entry
+	name   string // as errors say it: "json.loads"; of a method without its type
 	thread *starlark.Thread
 	recv   *object // of a method
 
@@ -60,13 +61,13 @@ func (l *Library) callable(name string, e *Entry, recv *object) *star.Builtin {
 		if thread == nil {
 			return nil, fmt.Errorf("%s: called on a thread that no host has made", e.Name)
 		}
-		return l.call(thread, e, recv, args, kwargs)
+		return l.call(thread, name, e, recv, args, kwargs)
 	})
 }
 
 // call is what every call of every entry goes through.
-func (l *Library) call(t *starlark.Thread, e *Entry, recv *object, args star.Tuple, kwargs []star.Tuple) (v star.Value, err error) {
-	c := &Call{lib: l, entry: e, thread: t, recv: recv}
+func (l *Library) call(t *starlark.Thread, name string, e *Entry, recv *object, args star.Tuple, kwargs []star.Tuple) (v star.Value, err error) {
+	c := &Call{lib: l, entry: e, name: name, thread: t, recv: recv}
 	defer func() {
 		for _, f := range c.cleanup {
 			f()
@@ -85,7 +86,7 @@ func (l *Library) call(t *starlark.Thread, e *Entry, recv *object, args star.Tup
 	}
 	if e.Effect && t.Loading() {
 		return nil, &ArgError{
-			Entry: e.Name, Message: "a module cannot act while it loads",
+			Entry: name, Message: "a module cannot act while it loads",
 			Hint: "call it in a function, and that function from the script",
 		}
 	}

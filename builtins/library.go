@@ -85,7 +85,10 @@ func New(e Engine, opts Options) *Library {
 		roundEntry(),
 		sumEntry(),
 	}
-	l.modules = []*Module{}
+	l.modules = []*Module{
+		jsonModule(),
+		mathModule(),
+	}
 	l.types = []*Type{
 		gpuQueryType(),
 		remoteJobType(),

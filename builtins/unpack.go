@@ -84,7 +84,7 @@ func (e *Entry) param(name string) *Param {
 }
 
 func (c *Call) wrong(message, hint string) error {
-	return &ArgError{Entry: c.entry.Name, Message: message, Hint: hint}
+	return &ArgError{Entry: c.name, Message: message, Hint: hint}
 }
 
 func (c *Call) wrongValue(name string, err error) error {
