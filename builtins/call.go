@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 
 	star "go.starlark.net/starlark"
 
@@ -45,6 +46,13 @@ func (c *Call) context() context.Context { return c.thread.Context() }
 // notice tells the user something that is not an error.
 func (c *Call) notice(format string, args ...any) {
 	c.lib.opts.Report.Emit(report.Event{Kind: report.Notice, Text: c.thread.Run().Redactor.Redact(fmt.Sprintf(format, args...))})
+}
+
+// noticeOnce is notice for what may be said many times, and is told once.
+func (c *Call) noticeOnce(format string, args ...any) {
+	if _, told := c.lib.told.LoadOrStore(fmt.Sprintf(format, args...), true); !told {
+		c.notice(format, args...)
+	}
 }
 
 // bind makes the callable of an entry. The receiver is nil for builtins.
@@ -97,10 +105,8 @@ func (l *Library) call(t *starlark.Thread, name string, e *Entry, recv *object, 
 		return nil, err
 	}
 	if e.needs != nil {
-		for _, r := range e.needs(c) {
-			if err := t.Run().Gate.Ask(t.Context(), r); err != nil {
-				return nil, err
-			}
+		if err := c.permit(e.needs(c)...); err != nil {
+			return nil, err
 		}
 	}
 	if v, err = e.run(c); err != nil {
@@ -116,6 +122,62 @@ func ended(ctx context.Context) error {
 		return nil
 	}
 	return context.Cause(ctx)
+}
+
+// permit asks the gate for what the call is about to do: for the script, and for every vendored module
+// that has a part in it. It is the only way to the gate.
+func (c *Call) permit(requests ...policy.Request) error {
+	callers := append([]string{""}, c.parties()...)
+	for _, r := range requests {
+		r.Place = c.thread.Caller()
+		for _, r.Caller = range callers {
+			if err := c.thread.Run().Gate.Ask(c.context(), r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// parties are the vendored modules that have a part in the call, sorted: those on the stack, and those
+// that described what it works on.
+func (c *Call) parties() []string {
+	all := c.thread.Packages()
+	if c.recv != nil {
+		all = append(all, c.recv.origin...)
+	}
+	for _, v := range c.raw {
+		all = append(all, originOf(v)...)
+	}
+	for _, v := range c.args {
+		all = append(all, originOf(v)...)
+	}
+	for _, kv := range c.kwargs {
+		all = append(all, originOf(kv[1])...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// originOf are the vendored modules that had a part in a description, or in those within a list or dict.
+func originOf(v star.Value) []string {
+	var all []string
+	switch v := v.(type) {
+	case *object:
+		return v.origin
+	case star.Indexable:
+		if _, isString := v.(star.String); isString {
+			return nil
+		}
+		for i := range v.Len() {
+			all = append(all, originOf(v.Index(i))...)
+		}
+	case *star.Dict:
+		for _, kv := range v.Items() {
+			all = append(all, originOf(kv[1])...)
+		}
+	}
+	return all
 }
 
 // ask returns a needs function that asks for one capability with one target.

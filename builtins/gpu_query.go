@@ -8,6 +8,7 @@ import (
 
 	star "go.starlark.net/starlark"
 
+	"github.com/bifrost-run/bifrost/engine/ssh"
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/starlark/policy"
 )
@@ -70,7 +71,7 @@ func (c *Call) description(typeName string, data any) *object {
 		}
 	}
 	o := c.lib.make(typeName, values, data)
-	o.shown = shown
+	o.shown, o.origin = shown, c.parties()
 	return o
 }
 
@@ -112,6 +113,7 @@ func (c *Call) query(o *object) *gpu.Query {
 		return &q
 	}
 	fork, stop := c.thread.Fork("gpu_query")
+	fork.Lend(o.origin)
 	c.cleanup = append(c.cleanup, stop)
 	var mu sync.Mutex // the engine may ask several providers at once
 	ask := func(fn star.Value, offer gpu.Offer) (star.Value, error) {
@@ -142,7 +144,7 @@ func (c *Call) query(o *object) *gpu.Query {
 }
 
 // targets are the requests for the machine that one of provision, ssh and node_id names.
-func targets(provision *object, ssh, nodeID string) []policy.Request {
+func targets(provision *object, host, nodeID string) []policy.Request {
 	switch {
 	case provision != nil:
 		providers := provision.data.(*gpu.Query).Providers
@@ -154,10 +156,27 @@ func targets(provision *object, ssh, nodeID string) []policy.Request {
 			all = append(all, policy.Request{Capability: policy.Rent, Target: p})
 		}
 		return all
-	case ssh != "":
-		return []policy.Request{{Capability: policy.SSH, Target: ssh}}
+	case host != "":
+		return []policy.Request{hostRequest(host)}
 	}
-	return []policy.Request{{Capability: policy.SSH, Target: nodeID}}
+	return []policy.Request{machineRequest(nodeID)}
+}
+
+// hostRequest is for a host as the script writes it.
+func hostRequest(text string) policy.Request {
+	if t, err := ssh.ParseTarget(text); err == nil {
+		text = t.String()
+	}
+	return policy.Request{Capability: policy.SSH, Target: text}
+}
+
+// machineRequest is for a node by its id, "runpod:abc123" or "ssh:root@gpu".
+func machineRequest(id string) policy.Request {
+	provider, rest, _ := strings.Cut(id, ":")
+	if provider == "ssh" {
+		return hostRequest(rest)
+	}
+	return policy.Request{Capability: policy.SSH, Target: id, Provider: provider}
 }
 
 // oneNode checks that a call names one machine in one way.

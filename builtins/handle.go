@@ -18,17 +18,14 @@ func (c *Call) handle(h Handle, s *scope) *object {
 	return o
 }
 
-// hostOf returns what the gate is asked about before a method of a handle, server or node acts: the
-// machine.
-func hostOf(c *Call) string {
-	if h, ok := c.recv.data.(Handle); ok {
-		return h.Node().ID()
+// onNode asks for the machine of a handle, server or node alone.
+func onNode(c *Call) []policy.Request {
+	n, ok := c.recv.data.(Node)
+	if !ok {
+		n = c.recv.data.(Handle).Node()
 	}
-	return c.recv.data.(Node).ID()
+	return []policy.Request{machineRequest(n.ID())}
 }
-
-// onNode asks for the machine alone.
-var onNode = ask(policy.SSH, hostOf)
 
 // onNodeAnd asks for the machine and for a local path.
 func onNodeAnd(capability policy.Capability, param string) func(c *Call) []policy.Request {

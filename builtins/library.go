@@ -3,6 +3,7 @@ package builtins
 import (
 	"context"
 	"io"
+	"sync"
 
 	star "go.starlark.net/starlark"
 
@@ -47,6 +48,8 @@ type Library struct {
 	modules  []*Module
 	types    []*Type
 	byName   map[string]*Type
+
+	told sync.Map // what was told once
 }
 
 // New returns the library over an engine. With a nil engine it can be read but not called, which

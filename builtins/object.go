@@ -24,6 +24,7 @@ type object struct {
 	thread *starlark.Thread // that made it; for fields that must ask a machine
 	scope  *scope           // nil: good for ever
 	shown  []string         // the fields that its text has; nil: all
+	origin []string         // of a description: the vendored modules that had a part in it
 }
 
 // make returns a value of a type. Lists and dicts among the values must be frozen copies.

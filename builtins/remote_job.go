@@ -122,9 +122,13 @@ func needsOfJob(c *Call, o *object) []policy.Request {
 	return all
 }
 
-// absolute is a local path as the gate wants it. Relative ones start at Options.WorkDir.
+// absolute is a local path as the gate wants it and as it is used. Relative ones start at
+// Options.WorkDir; others stay as they are, for what .. means depends on the links before it.
 func (l *Library) absolute(path string) string {
-	if l.opts.WorkDir != "" && !filepath.IsAbs(path) {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	if l.opts.WorkDir != "" {
 		return filepath.Join(l.opts.WorkDir, path)
 	}
 	if abs, err := filepath.Abs(path); err == nil {
@@ -154,6 +158,7 @@ func (c *Call) job(o *object, s *scope) (Job, error) {
 	}
 	if prepare := o.values["prepare"]; prepare != star.None {
 		job.Prepare = func(ctx context.Context, n Node) error {
+			defer c.thread.Lend(o.origin)()
 			_, err := c.callIn(ctx, prepare, c.node(n, s))
 			return err
 		}

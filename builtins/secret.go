@@ -51,9 +51,10 @@ func secretEntry() *Entry {
 		run: func(c *Call) (star.Value, error) {
 			name, optional := arg[string](c, "name"), arg[bool](c, "optional")
 			run := c.thread.Run()
-			if err := run.Gate.Ask(c.context(), policy.Request{Capability: policy.Env, Target: name}); err != nil {
-				if optional {
-					c.notice("secret %s: left out: %v", name, err)
+			if err := c.permit(policy.Request{Capability: policy.Env, Target: name}); err != nil {
+				var denied *policy.Denied
+				if optional && errors.As(err, &denied) {
+					c.noticeOnce("secret %s: left out: %v", name, err)
 					return star.None, nil
 				}
 				return nil, err
@@ -64,7 +65,7 @@ func secretEntry() *Entry {
 			}
 			if value == "" {
 				if optional {
-					c.notice("secret %s: left out: it is not set", name)
+					c.noticeOnce("secret %s: left out: it is not set", name)
 					return star.None, nil
 				}
 				return nil, &fault.Error{

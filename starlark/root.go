@@ -90,6 +90,16 @@ func entryPath(file string) (string, error) {
 	return resolved, nil
 }
 
+// RootOf returns the root of a script: the absolute folder, without symbolic links, that it loads from
+// and may read and write.
+func RootOf(file string) (string, error) {
+	entry, err := entryPath(file)
+	if err != nil {
+		return "", err
+	}
+	return findRoot(filepath.Dir(entry)), nil
+}
+
 func findRoot(from string) string {
 	for _, mark := range []string{config.File, ".git"} {
 		for dir := from; ; dir = filepath.Dir(dir) {

@@ -87,6 +87,14 @@ func (t *Thread) Packages() []string {
 	return slices.Compact(names)
 }
 
+// Lend counts the packages among Packages until back is called: they made what the thread works on
+// meanwhile, though no function of theirs is on its stack.
+func (t *Thread) Lend(packages []string) (back func()) {
+	before := t.behind
+	t.behind = slices.Concat(before, packages)
+	return func() { t.behind = before }
+}
+
 // Push makes ctx, which must be derived from Context, the thread's context until pop is called.
 func (t *Thread) Push(ctx context.Context) (pop func()) {
 	depth := len(t.ctxs)

@@ -1,6 +1,6 @@
 // Package config reads bifrost.toml, the file that marks the root of a folder of scripts and says
 // what holds for them. It is the only place that reads it. It depends on a TOML library and on
-// package spell.
+// packages spell and policy.
 //
 //	c, err := config.Read(root)
 //	for name, m := range c.Modules { fmt.Println(name, m.Git) }
@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -33,6 +34,11 @@ const maxSize = 1 << 20
 
 // A Config is what bifrost.toml says. The zero value is that of an empty or missing file.
 type Config struct {
+	// MaxCostPerHour is what the machines of a run may cost together, in USD per hour; 0 means no limit.
+	MaxCostPerHour float64 `toml:"max_cost_per_hour"`
+	// Allow is what scripts may do beyond what every script may, and Deny what nobody may.
+	Allow Grants `toml:"allow"`
+	Deny  Grants `toml:"deny"`
 	// Modules are the vendored modules by the name that scripts load them by: load("@NAME//x.star").
 	Modules map[string]Module `toml:"modules"`
 }
@@ -41,6 +47,8 @@ type Config struct {
 type Module struct {
 	Git string `toml:"git"` // the URL that it was added from
 	Ref string `toml:"ref"` // the branch, tag or commit that was asked for; "" for the default branch
+
+	Allow Grants `toml:"allow"` // all that it may do; the script's own does not reach it
 }
 
 // An Error is something wrong with the file.
@@ -98,7 +106,15 @@ func Parse(text string) (Config, error) {
 			}
 		}
 	}
+	if cost := c.MaxCostPerHour; meta.IsDefined("max_cost_per_hour") && !(cost > 0 && cost <= math.MaxFloat64) {
+		all = append(all, &Error{
+			Line: lineOf(text, []string{"max_cost_per_hour"}), Message: fmt.Sprintf("max_cost_per_hour: %v is no price", cost),
+			Hint: "write USD per hour above 0, or leave it out for no limit",
+		})
+	}
+	all = append(append(all, c.Allow.check(text, "allow")...), c.Deny.check(text, "deny")...)
 	for _, name := range slices.Sorted(maps.Keys(c.Modules)) {
+		all = append(all, c.Modules[name].Allow.check(text, "modules", name, "allow")...)
 		line := lineOf(text, []string{"modules", name})
 		if err := CheckName(name); err != nil {
 			all = append(all, &Error{Line: line, Message: "modules: " + err.Error()})

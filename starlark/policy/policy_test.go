@@ -13,15 +13,15 @@ func TestTyped(t *testing.T) {
 		request Request
 		allowed bool
 	}{
-		{Request{ReadFile, "/x"}, true},
-		{Request{WriteFile, "/x"}, true},
-		{Request{Env, "HF_TOKEN"}, true},
-		{Request{SSH, "root@gpu"}, true},
-		{Request{Rent, "local"}, true},
-		{Request{Env, "RUNPOD_API_KEY"}, false},
-		{Request{Run, "git"}, false},
-		{Request{Pure, ""}, false},
-		{Request{"", ""}, false},
+		{Request{Capability: ReadFile, Target: "/x"}, true},
+		{Request{Capability: WriteFile, Target: "/x"}, true},
+		{Request{Capability: Env, Target: "HF_TOKEN"}, true},
+		{Request{Capability: SSH, Target: "root@gpu"}, true},
+		{Request{Capability: Rent, Target: "local"}, true},
+		{Request{Capability: Env, Target: "RUNPOD_API_KEY"}, false},
+		{Request{Capability: Run, Target: "git"}, false},
+		{Request{Capability: Pure, Target: ""}, false},
+		{Request{Capability: "", Target: ""}, false},
 	} {
 		err := gate.Ask(t.Context(), test.request)
 		var denied *Denied
@@ -36,7 +36,7 @@ func TestZeroGateRefuses(t *testing.T) {
 	var none *Gate
 	for _, gate := range []*Gate{none, {}, NewGate(nil)} {
 		for _, c := range Capabilities() {
-			if gate.Ask(context.Background(), Request{c, "x"}) == nil {
+			if gate.Ask(context.Background(), Request{Capability: c, Target: "x"}) == nil {
 				t.Errorf("%v allows %s", gate, c)
 			}
 		}
