@@ -43,3 +43,4 @@ deps:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./engine/...
+	$(GO) run ./bench/startup
