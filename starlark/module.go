@@ -96,6 +96,10 @@ func (g *graph) visit(key string, source []byte, entry bool) *module {
 	m := &module{key: key, name: g.tree.name(key), source: splitLines(source), entry: entry, loads: map[string]*module{}}
 	g.modules[key] = m
 	g.order[m.name] = len(g.order)
+	if deep := checkNesting(m.name, source); deep != nil {
+		g.fail(m, deep.Pos, "syntax", errors.New(deep.Msg))
+		return m
+	}
 	options := &syntax.FileOptions{Set: true, TopLevelControl: entry}
 	file := g.parse(m, source, options)
 	if file == nil {
