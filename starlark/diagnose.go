@@ -133,7 +133,7 @@ func (r *Run) diagnose(err error) *Error {
 }
 
 func (r *Run) moduleOf(file string) *module {
-	for _, m := range r.modules {
+	for _, m := range r.allModules() {
 		if m.name == file {
 			return m
 		}
@@ -162,7 +162,7 @@ func (r *Run) teach(e *Error) {
 		}
 	}
 	if m := noKey.FindStringSubmatch(e.Message); m != nil {
-		if near = nearKey(r.modules, m[1]); near != "" {
+		if near = nearKey(r.allModules(), m[1]); near != "" {
 			near = strconv.Quote(near)
 		}
 	}

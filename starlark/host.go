@@ -13,6 +13,7 @@ import (
 	star "go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 
+	"github.com/bifrost-run/bifrost/starlark/config"
 	"github.com/bifrost-run/bifrost/starlark/policy"
 )
 
@@ -48,11 +49,11 @@ type Outcome struct {
 
 // Check reads the script and everything that it loads and runs nothing. The error is a *StaticError.
 func (h *Host) Check(_ context.Context, file string) error {
-	tree, _, g, err := h.read(file)
+	_, g, err := h.read(file)
 	if err != nil {
 		return err
 	}
-	return errors.Join(g.err(), tree.close())
+	return errors.Join(g.err(), g.loader.close())
 }
 
 // Exec runs the script with its arguments. It returns when the script has ended and everything that
@@ -60,11 +61,11 @@ func (h *Host) Check(_ context.Context, file string) error {
 // run, *ExitError, and *Error for all that fails while it runs. When ctx ends the error has
 // context.Cause(ctx) in its chain.
 func (h *Host) Exec(ctx context.Context, file string, args []string) (Outcome, error) {
-	tree, entry, g, err := h.read(file)
+	entry, g, err := h.read(file)
 	if err != nil {
 		return Outcome{}, err
 	}
-	defer tree.close()
+	defer g.loader.close()
 	if err := g.err(); err != nil {
 		return Outcome{}, err
 	}
@@ -76,8 +77,8 @@ func (h *Host) Exec(ctx context.Context, file string, args []string) (Outcome, e
 		return Outcome{}, &ArgsError{File: entry.name, Args: args, Hint: hint}
 	}
 	r := &Run{
-		Root: tree.dir, Entry: file, Args: args, Gate: h.Gate, Redactor: h.Redactor,
-		host: h, modules: g.modules, loaded: map[*module]*loaded{},
+		Root: g.loader.project.dir, Entry: file, Args: args, Gate: h.Gate, Redactor: h.Redactor,
+		host: h, loader: g.loader, entry: entry, modules: g.modules, loaded: map[*module]*loaded{},
 	}
 	if r.Redactor == nil {
 		r.Redactor = new(Redactor)
@@ -85,16 +86,31 @@ func (h *Host) Exec(ctx context.Context, file string, args []string) (Outcome, e
 	return r.exec(ctx, entry)
 }
 
-// read opens the script's tree and reads its graph. The tree is open unless there is an error.
-func (h *Host) read(file string) (*tree, *module, *graph, error) {
-	t, key, err := openTree(file)
+// read opens the script's tree and reads its graph. The graph's loader is open unless there is an error.
+func (h *Host) read(file string) (*module, *graph, error) {
+	t, entry, err := openTree(file)
 	if err != nil {
 		g := &graph{}
 		g.fail(&module{name: file}, syntax.Position{}, "file", err)
-		return nil, nil, nil, g.err()
+		return nil, nil, g.err()
 	}
-	entry, g := h.readGraph(t, key)
-	return t, entry, g, nil
+	c, err := config.Read(t.dir)
+	g := newGraph(newLoader(h, t, c))
+	if err != nil {
+		g.failConfig(err)
+		return nil, nil, errors.Join(g.err(), g.loader.close())
+	}
+	return g.readEntry(entry), g, nil
+}
+
+// failConfig reports what is wrong with the configuration of the root.
+func (g *graph) failConfig(err error) {
+	name := g.loader.project.name(config.File)
+	walk(err, func(err error) {
+		if wrong, ok := err.(*config.Error); ok {
+			g.problems = append(g.problems, Problem{File: name, Line: wrong.Line, Kind: "config", Message: wrong.Message, Hint: wrong.Hint})
+		}
+	})
 }
 
 func (g *graph) err() error {

@@ -16,7 +16,7 @@ import (
 
 // A module is one file of a script's graph, checked and compiled but not run.
 type module struct {
-	key     string
+	place
 	name    string // as people see it
 	pkg     string // the vendored module that it is of; "" for the project and the host's libraries
 	source  []string
@@ -30,12 +30,12 @@ type module struct {
 
 // A graph is a script with all modules that it loads.
 type graph struct {
-	tree        *tree
+	loader      *loader
 	predeclared []string
 	predeclare  func(name string) bool
 	hint        func(message, line string, col int) string // may be nil
-	modules     map[string]*module                         // by key
-	order       map[string]int                             // of the modules' names, the entry first
+	modules     map[place]*module
+	order       map[string]int // of the modules' names, the entry first
 	stack       []visit
 	problems    []Problem
 }
@@ -46,22 +46,25 @@ type visit struct {
 	line   int // of the load that leads on
 }
 
-// readGraph reads the entry and everything that it loads. The problems are those of the whole graph.
-func (h *Host) readGraph(t *tree, entry string) (*module, *graph) {
-	g := &graph{
-		tree: t, predeclared: h.Predeclared.Keys(), predeclare: h.Predeclared.Has, hint: h.HabitHint,
-		modules: map[string]*module{}, order: map[string]int{},
+func newGraph(l *loader) *graph {
+	return &graph{
+		loader: l, predeclared: l.host.Predeclared.Keys(), predeclare: l.host.Predeclared.Has, hint: l.host.HabitHint,
+		modules: map[place]*module{}, order: map[string]int{},
 	}
-	source, err := t.read(entry)
+}
+
+// readEntry reads the script and everything that it loads. The problems are those of the whole graph.
+func (g *graph) readEntry(file string) *module {
+	t := g.loader.project
+	source, err := t.read(file)
+	if err == nil && strings.TrimSpace(string(source)) == "" {
+		err = &fileError{"is empty", "there is nothing to run"}
+	}
 	if err != nil {
-		g.fail(&module{name: t.name(entry)}, syntax.Position{}, "file", err)
-		return nil, g
+		g.fail(&module{name: t.name(file)}, syntax.Position{}, "file", err)
+		return nil
 	}
-	if strings.TrimSpace(string(source)) == "" {
-		g.fail(&module{name: t.name(entry)}, syntax.Position{}, "file", &fileError{"is empty", "there is nothing to run"})
-		return nil, g
-	}
-	return g.visit(entry, source, true), g
+	return g.visit(place{t, file}, source, true)
 }
 
 func (g *graph) fail(m *module, pos syntax.Position, kind string, err error) {
@@ -92,9 +95,12 @@ func (m *module) line(number int) string {
 }
 
 // visit parses, follows the loads of, and compiles one file.
-func (g *graph) visit(key string, source []byte, entry bool) *module {
-	m := &module{key: key, name: g.tree.name(key), source: splitLines(source), entry: entry, loads: map[string]*module{}}
-	g.modules[key] = m
+func (g *graph) visit(at place, source []byte, entry bool) *module {
+	m := &module{place: at, name: at.src.name(at.file), source: splitLines(source), entry: entry, loads: map[string]*module{}}
+	if p, ok := at.src.(*packed); ok {
+		m.pkg = p.pkg
+	}
+	g.modules[at] = m
 	g.order[m.name] = len(g.order)
 	if deep := checkNesting(m.name, source); deep != nil {
 		g.fail(m, deep.Pos, "syntax", errors.New(deep.Msg))
@@ -178,25 +184,10 @@ func loadsOf(file *syntax.File) []*syntax.LoadStmt {
 func (g *graph) load(m *module, load *syntax.LoadStmt) {
 	spec := load.ModuleName()
 	pos := load.Module.TokenPos
-	key, err := g.tree.resolve(m.key, spec)
+	target, err := g.target(m, spec)
 	if err != nil {
-		g.fail(m, pos, "load", g.about(spec, err))
+		g.fail(m, pos, "load", err)
 		return
-	}
-	for i, v := range g.stack {
-		if v.module.key == key {
-			g.fail(m, pos, "load", cycleError(g.stack[i:], g.tree.name(key)))
-			return
-		}
-	}
-	target := g.modules[key]
-	if target == nil {
-		source, err := g.tree.read(key)
-		if err != nil {
-			g.fail(m, pos, "load", g.about(spec, err))
-			return
-		}
-		target = g.visit(key, source, false)
 	}
 	m.loads[spec] = target
 	if target.globals == nil {
@@ -221,6 +212,36 @@ func (g *graph) load(m *module, load *syntax.LoadStmt) {
 	}
 }
 
+// maxDepth is how many modules may wait for each other's loads.
+const maxDepth = 1000
+
+// target returns the module that m calls spec, and reads it when nobody has.
+func (g *graph) target(m *module, spec string) (*module, error) {
+	at, err := g.loader.resolve(m.place, spec)
+	if err != nil {
+		return nil, about(spec, err)
+	}
+	for i, v := range g.stack {
+		if v.module.place == at {
+			return nil, cycleError(g.stack[i:], v.module.name)
+		}
+	}
+	target := g.modules[at]
+	switch {
+	case target != nil && target.entry:
+		return nil, about(spec, &fileError{"is the script that runs", "move what both need into a module of its own"})
+	case target != nil:
+		return target, nil
+	case len(g.stack) > maxDepth:
+		return nil, about(spec, &fileError{message: fmt.Sprintf("is the last of a chain of more than %d modules that load each other", maxDepth)})
+	}
+	source, err := at.src.read(at.file)
+	if err != nil {
+		return nil, about(spec, err)
+	}
+	return g.visit(at, source, false), nil
+}
+
 func (m *module) public() []string {
 	var names []string
 	for name := range m.globals {
@@ -233,16 +254,23 @@ func (m *module) public() []string {
 }
 
 // about puts the module's text in front of what is wrong with it.
-func (g *graph) about(spec string, err error) error {
+func about(spec string, err error) error {
+	shown := spec
+	if len(shown) > 100 {
+		shown = strings.ToValidUTF8(shown[:100], "") + "…"
+	}
 	var wrong *fileError
 	if !errors.As(err, &wrong) {
-		return fmt.Errorf("%q: %w", spec, err)
+		return fmt.Errorf("%q: %w", shown, err)
 	}
 	hint := wrong.hint
 	if hint == "" && path.Ext(spec) == ".start" {
 		hint = "modules end in .star"
 	}
-	return &fileError{fmt.Sprintf("%q %s", spec, wrong.message), hint}
+	if strings.HasPrefix(wrong.message, "@") || strings.HasPrefix(wrong.message, "there is no @") {
+		return &fileError{fmt.Sprintf("%q: %s", shown, wrong.message), hint}
+	}
+	return &fileError{fmt.Sprintf("%q %s", shown, wrong.message), hint}
 }
 
 func cycleError(chain []visit, back string) error {

@@ -86,7 +86,7 @@ func before(a, b syntax.Position) bool { return a.Line < b.Line || a.Line == b.L
 
 // nearKey returns the dict key that one which is missing was likely meant to be: the scripts say it
 // somewhere, in a dict, a subscript or a keyword argument.
-func nearKey(modules map[string]*module, key string) string {
+func nearKey(modules map[place]*module, key string) string {
 	seen := map[string]bool{key: true}
 	var names []string
 	add := func(e syntax.Expr) {

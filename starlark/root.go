@@ -1,26 +1,26 @@
 package starlark
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/bifrost-run/bifrost/starlark/config"
 	"github.com/bifrost-run/bifrost/starlark/spell"
+	"github.com/bifrost-run/bifrost/starlark/vendored"
 )
 
 // maxSource is the size in bytes up to which a file is taken for a script.
 const maxSource = 4 << 20
 
 // A tree is the folder that a script and its modules are in. Files are read through an os.Root, so
-// that neither a path nor a symbolic link leads out of it. Keys are slash-separated paths from the
-// root, without symbolic links: one file has one key.
+// that neither a path nor a symbolic link leads out of it. It is the source of the project's modules; the
+// path of a file is without symbolic links, so that one file has one.
 type tree struct {
 	dir  string // absolute, without symbolic links
 	root *os.Root
@@ -34,7 +34,7 @@ type fileError struct {
 
 func (e *fileError) Error() string { return e.message }
 
-// openTree finds the root of the entry file and returns it with the entry's key. The root is the
+// openTree finds the root of the entry file and returns it with the entry's path in it. The root is the
 // nearest folder upward with a bifrost.toml, else with a .git, else the entry's own.
 func openTree(file string) (*tree, string, error) {
 	entry, err := entryPath(file)
@@ -53,6 +53,9 @@ func openTree(file string) (*tree, string, error) {
 		cwd = real
 	}
 	key, err := filepath.Rel(dir, entry)
+	if err == nil {
+		err = notVendored(filepath.ToSlash(key))
+	}
 	if err != nil {
 		return nil, "", errors.Join(err, root.Close())
 	}
@@ -71,11 +74,11 @@ func entryPath(file string) (string, error) {
 	info, err := os.Stat(abs)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", &fileError{"does not exist", nearFile(filepath.Dir(abs), filepath.Base(abs), filepath.Dir(file))}
+		return "", &fileError{"does not exist", nearFile(os.DirFS(filepath.Dir(abs)), ".", filepath.Base(abs), filepath.Dir(file))}
 	case err != nil:
 		return "", &fileError{message: cause(err).Error()}
 	case info.IsDir():
-		return "", &fileError{"is a folder", "name the script in it" + scriptsIn(abs)}
+		return "", &fileError{"is a folder", "name the script in it" + scriptsIn(os.DirFS(abs), ".")}
 	case !info.Mode().IsRegular():
 		return "", &fileError{"is not a regular file", "name a file that ends in .star"}
 	case filepath.Ext(abs) == ".py":
@@ -116,10 +119,9 @@ func findRoot(from string) string {
 
 func (t *tree) close() error { return t.root.Close() }
 
-// name returns the name of the file that people see: from the current folder where that is shorter
-// to read, else absolute.
-func (t *tree) name(key string) string {
-	abs := filepath.Join(t.dir, filepath.FromSlash(key))
+// name implements source: from the current folder where that is shorter to read, else absolute.
+func (t *tree) name(file string) string {
+	abs := filepath.Join(t.dir, filepath.FromSlash(file))
 	rel, err := filepath.Rel(t.cwd, abs)
 	if t.cwd == "" || err != nil || strings.HasPrefix(rel, ".."+string(filepath.Separator)+".."+string(filepath.Separator)+"..") {
 		return abs
@@ -127,99 +129,79 @@ func (t *tree) name(key string) string {
 	return rel
 }
 
-// resolve returns the key of the module that the file with the key from calls spec.
-func (t *tree) resolve(from, spec string) (string, error) {
-	var name string
-	switch {
-	case strings.HasPrefix(spec, "@"):
-		return "", &fileError{
-			"modules of a library (@std, @name) are not in this version of bifrost",
-			`copy the file into the project and load it as "./x.star" or "//lib/x.star"`,
-		}
-	case strings.HasPrefix(spec, "//"):
-		name = path.Clean(strings.TrimPrefix(spec, "//"))
-	case strings.HasPrefix(spec, "./"), strings.HasPrefix(spec, "../"):
-		name = path.Join(path.Dir(from), spec)
-	case path.IsAbs(spec):
-		return "", &fileError{"an absolute path is no module", `"//lib/x.star" starts at the root, ` + t.dir}
-	default:
-		return "", &fileError{"a module's path starts with ./ or ../ or //", fmt.Sprintf("write %q for a file beside this one", "./"+spec)}
-	}
-	if !filepath.IsLocal(filepath.FromSlash(name)) {
-		return "", &fileError{"leads outside the root, " + t.dir, "modules live under the root: the nearest folder upward with a " + config.File + ", else with a .git, else the script's own"}
+func (t *tree) where() string { return "the root, " + t.dir }
+
+// find implements source.
+func (t *tree) find(spec, name string) (string, error) {
+	if err := notVendored(name); err != nil {
+		return "", err
 	}
 	info, err := t.root.Stat(name)
+	if err != nil && !isMissing(err) {
+		return "", t.unreachable(name, err)
+	}
+	if err := checkModule(t.root.FS(), spec, name, info, err); err != nil {
+		return "", err
+	}
+	file, err := t.real(name)
 	if err != nil {
-		return "", t.missing(spec, name, err)
+		return "", err
 	}
-	if info.IsDir() {
-		return "", &fileError{"is a folder", "name a file in it" + scriptsIn(filepath.Join(t.dir, name))}
-	}
-	if !info.Mode().IsRegular() {
-		return "", &fileError{message: "is not a regular file"}
-	}
-	if path.Ext(name) != ".star" {
-		return "", &fileError{"is not a .star file", "modules are written in Starlark and end in .star"}
-	}
+	return file, notVendored(file)
+}
+
+// real follows the symbolic links of a name.
+func (t *tree) real(name string) (string, error) {
 	resolved, err := filepath.EvalSymlinks(filepath.Join(t.dir, filepath.FromSlash(name)))
 	if err != nil {
 		return "", &fileError{message: cause(err).Error()}
 	}
-	key, err := filepath.Rel(t.dir, resolved)
-	if err != nil || !filepath.IsLocal(key) {
-		return "", &fileError{message: "leads outside the root, " + t.dir}
+	file, err := filepath.Rel(t.dir, resolved)
+	if err != nil || !filepath.IsLocal(file) {
+		return "", &fileError{"is a symbolic link that leads outside " + t.where(), "modules live under the root"}
 	}
-	return filepath.ToSlash(key), nil
+	return filepath.ToSlash(file), nil
 }
 
-// missing explains why a module could not be looked at.
-func (t *tree) missing(spec, name string, err error) error {
-	if !errors.Is(err, fs.ErrNotExist) {
-		resolved, linkErr := filepath.EvalSymlinks(filepath.Join(t.dir, filepath.FromSlash(name)))
-		if linkErr == nil {
-			if rel, relErr := filepath.Rel(t.dir, resolved); relErr != nil || !filepath.IsLocal(rel) {
-				return &fileError{"is a symbolic link that leads outside the root, " + t.dir, "modules live under the root"}
-			}
-		}
-		return &fileError{message: cause(err).Error()}
+// unreachable explains a name that the root does not lead to.
+func (t *tree) unreachable(name string, err error) error {
+	var outside *fileError
+	if _, linkErr := t.real(name); errors.As(linkErr, &outside) && outside.hint != "" {
+		return outside
 	}
-	dir := filepath.Join(t.dir, filepath.FromSlash(path.Dir(name)))
-	shown := strings.TrimSuffix(spec, path.Base(spec))
-	return &fileError{"does not exist", nearFile(dir, path.Base(name), shown)}
+	return &fileError{message: cause(err).Error()}
 }
 
-// read returns the text of the file with this key.
-func (t *tree) read(key string) ([]byte, error) {
-	f, err := t.root.Open(key)
+// notVendored refuses files of vendored modules by path: as files of the project, what they may do would
+// be what the script may do.
+func notVendored(name string) error {
+	folder, rest, _ := strings.Cut(name, "/")
+	if !strings.EqualFold(folder, vendored.Folder) { // file systems differ about case
+		return nil
+	}
+	module, file, _ := strings.Cut(rest, "/")
+	return &fileError{"is a file of a vendored module", fmt.Sprintf("load it by the module's name: %q", "@"+module+"//"+file)}
+}
+
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// read implements source.
+func (t *tree) read(file string) ([]byte, error) {
+	f, err := t.root.Open(file)
 	if err != nil {
 		return nil, &fileError{message: cause(err).Error()}
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxSource+1))
-	if err != nil {
-		return nil, &fileError{message: cause(err).Error()}
-	}
-	if len(data) > maxSource {
-		return nil, &fileError{message: fmt.Sprintf("is larger than %d MiB, which no script is", maxSource>>20)}
-	}
-	for i, line := 0, 1; i < len(data); {
-		r, size := utf8.DecodeRune(data[i:])
-		switch {
-		case r == utf8.RuneError && size == 1:
-			return nil, &fileError{fmt.Sprintf("is not UTF-8: line %d, byte %d of the file is 0x%02x", line, i, data[i]), "save it as UTF-8"}
-		case r == 0:
-			return nil, &fileError{fmt.Sprintf("is not text: line %d, byte %d of the file is NUL", line, i), "save it as UTF-8"}
-		case r == '\n':
-			line++
-		}
-		i += size
-	}
-	return []byte(strings.TrimPrefix(string(data), "\uFEFF")), nil
+	text, err := readText(f)
+	return withoutBOM(text), err
 }
 
+// withoutBOM drops the mark that some editors put in front of UTF-8.
+func withoutBOM(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\uFEFF")) }
+
 // nearFile suggests a file in dir whose name is like base; shown is how the user writes dir.
-func nearFile(dir, base, shown string) string {
-	entries, err := os.ReadDir(dir)
+func nearFile(fsys fs.FS, dir, base, shown string) string {
+	entries, err := fs.ReadDir(fsys, dir)
 	if err != nil {
 		return ""
 	}
@@ -231,7 +213,7 @@ func nearFile(dir, base, shown string) string {
 	}
 	near := spell.Nearest(strings.TrimSuffix(base, filepath.Ext(base)), names)
 	if near == "" {
-		return strings.Replace(scriptsIn(dir), ": ", "there is ", 1)
+		return strings.Replace(scriptsIn(fsys, dir), ": ", "there is ", 1)
 	}
 	near += ".star"
 	if shown != "" && shown != "." && !strings.HasSuffix(shown, "/") {
@@ -243,13 +225,19 @@ func nearFile(dir, base, shown string) string {
 }
 
 // scriptsIn lists the scripts in a folder as the end of a hint: ": a.star, b.star".
-func scriptsIn(dir string) string {
-	found, err := filepath.Glob(filepath.Join(dir, "*.star"))
-	if err != nil || len(found) == 0 {
+func scriptsIn(fsys fs.FS, dir string) string {
+	entries, err := fs.ReadDir(fsys, dir)
+	if err != nil {
 		return ""
 	}
-	for i := range found {
-		found[i] = filepath.Base(found[i])
+	var found []string
+	for _, e := range entries {
+		if path.Ext(e.Name()) == ".star" {
+			found = append(found, e.Name())
+		}
+	}
+	if len(found) == 0 {
+		return ""
 	}
 	if len(found) > 5 {
 		found = append(found[:5], "…")

@@ -19,7 +19,9 @@ type Run struct {
 	Redactor *Redactor
 
 	host    *Host
-	modules map[string]*module
+	loader  *loader
+	entry   *module
+	modules map[place]*module
 
 	mu     sync.Mutex
 	loaded map[*module]*loaded
@@ -80,4 +82,12 @@ func (r *Run) load(t *Thread, spec string) (star.StringDict, error) {
 	}
 	close(l.done)
 	return l.globals, l.err
+}
+
+// allModules returns the modules of the run's graph. The map does not change: a module that is imported
+// makes a new one.
+func (r *Run) allModules() map[place]*module {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.modules
 }

@@ -266,7 +266,7 @@ func TestWrongFiles(t *testing.T) {
 		{"up.star", `"../x.star" leads outside the root`, config.File},
 		{"abs.star", "an absolute path is no module", ""},
 		{"bare.star", "starts with ./", `write "./lib/a.star"`},
-		{"std.star", "not in this version", "copy the file"},
+		{"std.star", `"@std//hf.star": there is no @std`, "bifrost mod add std"},
 		{"typo.star", `"./lib/b.star" does not exist`, "there is a.star"},
 		{"name.star", "has no b", "it has a"},
 		{"links.star", "symbolic link that leads outside", ""},

@@ -106,6 +106,9 @@ func Parse(text string) (Config, error) {
 			}
 		}
 	}
+	if err := errors.Join(all...); err != nil {
+		return Config{}, err
+	}
 	if cost := c.MaxCostPerHour; meta.IsDefined("max_cost_per_hour") && !(cost > 0 && cost <= math.MaxFloat64) {
 		all = append(all, &Error{
 			Line: lineOf(text, []string{"max_cost_per_hour"}), Message: fmt.Sprintf("max_cost_per_hour: %v is no price", cost),
