@@ -190,7 +190,10 @@ func ask(capability policy.Capability, target func(c *Call) string) func(c *Call
 // A panicError is a panic of a builtin, with the Go stack for whoever looks for the defect.
 type panicError struct {
 	value any
-	Stack []byte
+	stack []byte
 }
+
+// GoStack is where it panicked, for a trace.
+func (e *panicError) GoStack() []byte { return e.stack }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }

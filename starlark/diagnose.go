@@ -14,10 +14,11 @@ import (
 
 // A Frame is a call that was under way.
 type Frame struct {
-	File      string // as people see it
-	Line, Col int    // from 1, the column in characters
-	Function  string // "" for the top level of a file
-	Again     bool   // the error was caught further in and raised again here
+	File     string `json:"file"`               // as people see it
+	Line     int    `json:"line"`               // from 1
+	Col      int    `json:"col"`                // from 1, in characters
+	Function string `json:"function,omitempty"` // "" for the top level of a file
+	Again    bool   `json:"again,omitempty"`    // the error was caught further in and raised again here
 }
 
 // A Reraised error is one that was caught and is raised again: its place is where it happened first.
@@ -34,8 +35,11 @@ type Error struct {
 	Frames  []Frame // innermost first, those of loaded modules joined with those of their loaders
 	Hint    string  // the way out; may be empty
 
-	cause   error
-	sources map[string][]string // of the frames' files, by name
+	cause    error
+	calls    []Frame // as Frames, with builtins, which have no line
+	describe func(err error) (kind, hint string)
+	redact   func(text string) string
+	sources  map[string][]string // of the frames' files, by name
 }
 
 func (e *Error) Error() string {
@@ -52,10 +56,11 @@ func (e *Error) Unwrap() error { return e.cause }
 // calls that led there; the way out.
 func (e *Error) Render(w io.Writer) error {
 	var b strings.Builder
-	writeMessage(&b, e.Error())
 	if len(e.Frames) > 0 {
-		writeExcerpt(&b, e.sources[e.Frames[0].File], e.Frames[0].Line, e.Frames[0].Col)
+		writePlaced(&b, e.Error(), e.sources[e.Frames[0].File], e.Frames[0].Line, e.Frames[0].Col)
 		writeFrames(&b, e.Frames)
+	} else {
+		writeMessage(&b, e.Error())
 	}
 	writeHint(&b, e.Hint)
 	_, err := io.WriteString(w, b.String())
@@ -74,19 +79,24 @@ func writeFrames(b *strings.Builder, frames []Frame) {
 		if len(frames) > maxFrames && i >= maxFrames/2 && i < len(frames)-1-maxFrames/2 {
 			continue
 		}
-		verb := "called from "
-		switch {
-		case f.Again:
-			verb = "raised again at "
-		case frames[i].Function == "":
-			verb = "loaded from "
-		}
-		b.WriteString("  " + verb + at(f.File, f.Line))
-		if f.Function != "" {
-			b.WriteString(", in " + f.Function)
-		}
-		b.WriteByte('\n')
+		writeFrame(b, f, frames[i])
 	}
+}
+
+// writeFrame writes a call; inner is what it called.
+func writeFrame(b *strings.Builder, f, inner Frame) {
+	verb := "called from "
+	switch {
+	case f.Again:
+		verb = "raised again at "
+	case inner.Function == "":
+		verb = "loaded from "
+	}
+	b.WriteString("  " + verb + at(f.File, f.Line))
+	if f.Function != "" {
+		b.WriteString(", in " + f.Function)
+	}
+	b.WriteByte('\n')
 }
 
 // A placed error has a place that is not in a call stack.
@@ -100,7 +110,10 @@ func (e *placed) Unwrap() error { return e.err }
 
 // diagnose makes the error for people of what the interpreter returned.
 func (r *Run) diagnose(err error) *Error {
-	e := &Error{Kind: "error", Frames: framesOf(err), cause: err}
+	e := &Error{
+		Kind: "error", cause: err, Frames: framesOf(err, false), calls: framesOf(err, true),
+		describe: r.host.Describe, redact: r.Redactor.Redact,
+	}
 	e.Message = r.Redactor.Redact(Message(err))
 	if r.host.Describe != nil {
 		kind, hint := r.host.Describe(err)
@@ -200,13 +213,14 @@ func Message(err error) string {
 	}
 }
 
-// framesOf joins the stacks of all evaluation errors in err's chain, innermost frame first.
-func framesOf(err error) []Frame {
+// framesOf joins the stacks of all evaluation errors in err's chain, innermost frame first, builtins
+// among them or not.
+func framesOf(err error, builtins bool) []Frame {
 	var stack star.CallStack // outermost first
 	var again []Frame        // outermost first
 	walk(err, func(err error) {
 		if _, ok := err.(*Reraised); ok {
-			if frames := framesIn(stack); len(frames) > 0 {
+			if frames := framesIn(stack, false); len(frames) > 0 {
 				frames[0].Again = true
 				again = append(again, frames[0])
 			}
@@ -232,16 +246,19 @@ func framesOf(err error) []Frame {
 			frames = append(frames, p.frame)
 		}
 	})
-	frames = append(frames, framesIn(stack)...)
+	frames = append(frames, framesIn(stack, builtins)...)
 	slices.Reverse(again)
 	return append(frames, again...)
 }
 
 // framesIn are the places of a stack in scripts, innermost first.
-func framesIn(stack star.CallStack) []Frame {
+func framesIn(stack star.CallStack, builtins bool) []Frame {
 	var frames []Frame
 	for _, f := range slices.Backward(stack) {
 		if f.Pos.Line == 0 { // a builtin
+			if builtins {
+				frames = append(frames, Frame{Function: f.Name})
+			}
 			continue
 		}
 		name := f.Name

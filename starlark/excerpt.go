@@ -23,6 +23,18 @@ func writeMessage(b *strings.Builder, message string) {
 	b.WriteByte('\n')
 }
 
+// writePlaced writes the first line of a message, the lines of the source that it is about, and what
+// else the message says.
+func writePlaced(b *strings.Builder, message string, source []string, line, col int) {
+	first, details, more := strings.Cut(strings.TrimRight(message, "\n"), "\n")
+	writeMessage(b, first)
+	writeExcerpt(b, source, line, col)
+	if more {
+		b.WriteString("  ")
+		writeMessage(b, details)
+	}
+}
+
 func writeHint(b *strings.Builder, hint string) {
 	if hint == "" {
 		return

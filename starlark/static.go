@@ -39,8 +39,7 @@ func (e *StaticError) Render(w io.Writer) error {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
-		writeMessage(&b, p.Error())
-		writeExcerpt(&b, p.source, p.Line, p.Col)
+		writePlaced(&b, p.Error(), p.source, p.Line, p.Col)
 		writeHint(&b, p.Hint)
 	}
 	_, err := io.WriteString(w, b.String())

@@ -38,6 +38,7 @@ type app struct {
 
 	identity string // -i
 	yes      bool   // --yes
+	trace    bool   // --trace
 
 	settles bool               // look after what earlier processes left
 	watch   func(report.Event) // sees every event before the screen does; nil or set before the engine opens
@@ -107,7 +108,7 @@ func (a *app) say(err error) error {
 	if err == nil {
 		return nil
 	}
-	if text := errorText(err); text != "" {
+	if text := errorText(err, a.trace); text != "" {
 		a.screen.Line(text)
 	}
 	return saidError{err}
@@ -187,8 +188,9 @@ func (a *app) close() error {
 	return a.eng.Close()
 }
 
-// errorText returns an error as users see it: what failed and why, then the way out.
-func errorText(err error) string {
+// errorText returns an error as users see it: what failed and why, then the way out; of a script's error
+// with a trace, all that is known.
+func errorText(err error, trace bool) string {
 	var lines []string
 	for _, part := range parts(err) {
 		var silent exitError
@@ -199,7 +201,11 @@ func errorText(err error) string {
 		var rendered interface{ Render(io.Writer) error }
 		if errors.As(part, &rendered) {
 			var b strings.Builder
-			_ = rendered.Render(&b) // a strings.Builder takes everything
+			render := rendered.Render
+			if traced, ok := rendered.(interface{ RenderTrace(io.Writer) error }); ok && trace {
+				render = traced.RenderTrace
+			}
+			_ = render(&b) // a strings.Builder takes everything
 			lines = append(lines, strings.TrimRight(b.String(), "\n"))
 			continue
 		}
@@ -214,6 +220,29 @@ func errorText(err error) string {
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// failures returns an error as data, without the values of secrets.
+func (a *app) failures(err error) []starlark.Failure {
+	all := []starlark.Failure{}
+	for _, part := range parts(err) {
+		var silent exitError
+		var known interface{ Failures() []starlark.Failure }
+		var wrong *usageError
+		switch {
+		case part == nil || errors.As(part, &silent):
+		case errors.As(part, &known):
+			all = append(all, known.Failures()...)
+		case errors.As(part, &wrong):
+			all = append(all, starlark.Failure{Kind: "usage", Message: wrong.Error(), Hint: wrong.hint})
+		default:
+			all = append(all, starlark.Failure{Kind: string(fault.KindOf(part)), Message: part.Error(), Hint: fault.HintOf(part)})
+		}
+	}
+	for i := range all {
+		all[i].Message, all[i].Hint = a.redact.Redact(all[i].Message), a.redact.Redact(all[i].Hint)
+	}
+	return all
 }
 
 // parts takes joined errors apart, so that each keeps its own hint.

@@ -24,7 +24,7 @@ type execFlags struct {
 func newExec(a *app) *cobra.Command {
 	var f execFlags
 	cmd := &cobra.Command{
-		Use:     "exec [-d] [--fresh] [-i KEY] [--yes] FILE [ARG...]",
+		Use:     "exec [-d] [--fresh] [--trace] [-i KEY] [--yes] FILE [ARG...]",
 		Short:   "Run a deploy script",
 		GroupID: groupRun,
 		Long: `Runs the script: rents or reaches the machine, sends the code, runs the command, streams its log, brings
@@ -38,8 +38,8 @@ Ctrl-C before the job runs destroys what was created. While it runs, on a termin
 stop, or carry on; the second stops the job, fetches the results and releases the machine; the third
 leaves at once. Without a terminal SIGINT and SIGTERM stop, SIGHUP detaches.
 
---json prints {"version": 1, "phase", "code", "reason", "retryable", "value", "jobs"} as the last line
-of stdout.
+--json prints {"version": 1, "phase", "code", "reason", "retryable", "value", "jobs", "errors"} as the
+last line of stdout; each error is {"kind", "message", "file", "line", "col", "frames", "hint"}.
 
 EXIT STATUS
   that of the job when it ran to its end, unless the script says otherwise; else
@@ -76,9 +76,15 @@ EXIT STATUS
 	flags.BoolVar(&f.fresh, "fresh", false, "run every bootstrap step, whatever ran before")
 	flags.StringVarP(&a.identity, "identity", "i", "", "SSH private `KEY` file to log in with")
 	flags.BoolVar(&f.asJSON, "json", false, "the verdict as JSON, on the last line of stdout")
+	addTrace(cmd, a)
 	addYes(cmd, a)
 	addRaw(cmd, &f.raw)
 	return cmd
+}
+
+// addTrace adds the flag of commands that run scripts.
+func addTrace(cmd *cobra.Command, a *app) {
+	cmd.Flags().BoolVar(&a.trace, "trace", false, "show every call and every cause of an error, for reports of defects")
 }
 
 // checkIdentity refuses a key that is not there before anything runs. With only the public half here,
@@ -208,13 +214,14 @@ func (r *runs) report(a *app) {
 
 // The shape of exec --json, version 1.
 type jsonVerdict struct {
-	Version   int             `json:"version"`
-	Phase     string          `json:"phase"` // "check", "prepare", "run", "done"
-	Code      int             `json:"code"`
-	Reason    string          `json:"reason"`
-	Retryable bool            `json:"retryable"`
-	Value     any             `json:"value"`
-	Jobs      []jsonJobResult `json:"jobs"`
+	Version   int                `json:"version"`
+	Phase     string             `json:"phase"` // "check", "prepare", "run", "done"
+	Code      int                `json:"code"`
+	Reason    string             `json:"reason"`
+	Retryable bool               `json:"retryable"`
+	Value     any                `json:"value"`
+	Jobs      []jsonJobResult    `json:"jobs"`
+	Errors    []starlark.Failure `json:"errors"`
 }
 
 type jsonJobResult struct {
@@ -230,7 +237,7 @@ type jsonJobResult struct {
 }
 
 func (a *app) printVerdict(r *runs, outcome starlark.Outcome, err error) error {
-	v := jsonVerdict{Version: 1, Phase: "done", Code: exitCode(err), Value: plainValue(outcome.Value), Jobs: []jsonJobResult{}}
+	v := jsonVerdict{Version: 1, Phase: "done", Code: exitCode(err), Value: plainValue(outcome.Value), Jobs: []jsonJobResult{}, Errors: a.failures(err)}
 	if err != nil {
 		v.Reason = a.redact.Redact(err.Error())
 	}

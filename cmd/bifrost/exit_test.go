@@ -156,7 +156,7 @@ func TestErrorText(t *testing.T) {
 		{"lines", errors.New("a\nb\n"), "bifrost: a\n  b"},
 		{"code alone", exitError(3), ""},
 	} {
-		if got := errorText(tt.err); got != tt.want {
+		if got := errorText(tt.err, false); got != tt.want {
 			t.Errorf("%s: got %q want %q", tt.name, got, tt.want)
 		}
 	}
