@@ -18,8 +18,16 @@ func execResultType() *Type {
 	}
 }
 
-func (l *Library) execResult(r engine.ExecResult) *object {
-	return l.make("exec_result", star.StringDict{
-		"stdout": star.String(r.Stdout), "stderr": star.String(r.Stderr), "exit_code": star.MakeInt(r.ExitCode), "ok": star.Bool(r.ExitCode == 0),
+// execResult returns the value of what a command did. Its output has no secret: a command that prints a
+// variable of its env must not give the script what secret() kept from it.
+func (c *Call) execResult(r engine.ExecResult) *object {
+	return c.lib.make("exec_result", star.StringDict{
+		"stdout": c.withoutSecrets(r.Stdout), "stderr": c.withoutSecrets(r.Stderr),
+		"exit_code": star.MakeInt(r.ExitCode), "ok": star.Bool(r.ExitCode == 0),
 	}, nil)
+}
+
+// withoutSecrets is text from a machine as a script may have it.
+func (c *Call) withoutSecrets(text string) star.String {
+	return star.String(c.thread.Run().Redactor.Redact(text))
 }

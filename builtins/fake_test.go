@@ -245,11 +245,19 @@ func (n *fakeNode) Exec(_ context.Context, x engine.Exec) (engine.ExecResult, er
 	n.engine.say("exec %q %q env %d dir %q timeout %s stdin %q", x.Command.Shell, x.Command.Argv, len(x.Env), x.WorkingDir, x.Timeout, x.Stdin)
 	var code int
 	fmt.Sscanf(x.Command.Shell, "exit %d", &code)
-	return engine.ExecResult{Stdout: "out\n", Stderr: "err\n", ExitCode: code}, nil
+	r := engine.ExecResult{Stdout: "out\n", Stderr: "err\n", ExitCode: code}
+	if x.Command.Shell == "env" {
+		r.Stdout, r.Stderr = x.Env[0].Value, x.Env[0].Value
+	}
+	return r, nil
 }
 
 func (n *fakeNode) ExecStream(_ context.Context, x engine.Exec) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
+		if x.Command.Shell == "env" {
+			yield(x.Env[0].Value, nil)
+			return
+		}
 		if yield("one", nil) && yield("two", nil) && strings.HasPrefix(x.Command.Shell, "exit") {
 			yield("", engine.CommandFailed(x.Command, n.id, 3, ""))
 		}
@@ -282,6 +290,9 @@ func (n *fakeNode) Download(_ context.Context, remote, local string, missingOK b
 func (n *fakeNode) ReadFile(_ context.Context, path string) ([]byte, error) {
 	if path == "binary" {
 		return []byte{0xff, 0xfe}, nil
+	}
+	if path == "token" {
+		return []byte(theSecret), nil
 	}
 	return []byte("text of " + path), nil
 }

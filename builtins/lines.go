@@ -49,7 +49,7 @@ func (i *lineIterator) Next(p *star.Value) bool {
 		i.thread.Raise(err)
 		return false
 	}
-	*p = star.String(line)
+	*p = star.String(i.thread.Run().Redactor.Redact(line)) // as withoutSecrets
 	return true
 }
 

@@ -48,7 +48,7 @@ func nodeCommands() []*Entry {
 				if err != nil {
 					return nil, err
 				}
-				return c.lib.execResult(r), nil
+				return c.execResult(r), nil
 			},
 		},
 		{

@@ -47,7 +47,7 @@ func nodeFiles() []*Entry {
 				if err == nil && !utf8.Valid(data) {
 					err = &fault.Error{Kind: fault.Invalid, Op: "read_file", Target: arg[string](c, "path"), Err: errors.New("it is not UTF-8"), Hint: "download takes every file"}
 				}
-				return star.String(data), err
+				return c.withoutSecrets(string(data)), err
 			},
 		},
 		{
