@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"sync"
+	"time"
 
 	star "go.starlark.net/starlark"
 
@@ -41,8 +42,9 @@ type Options struct {
 
 // A Library is the table of builtins over one engine. It is safe for concurrent use.
 type Library struct {
-	engine Engine
-	opts   Options
+	engine  Engine
+	opts    Options
+	started time.Time // what time.monotonic counts from
 
 	builtins []*Entry
 	modules  []*Module
@@ -58,7 +60,7 @@ func New(e Engine, opts Options) *Library {
 	if opts.Clock == nil {
 		opts.Clock = realClock{}
 	}
-	l := &Library{engine: e, opts: opts, byName: map[string]*Type{}}
+	l := &Library{engine: e, opts: opts, started: opts.Clock.Now(), byName: map[string]*Type{}}
 	l.builtins = []*Entry{
 		// what describes
 		gpuQueryEntry(),
@@ -87,10 +89,7 @@ func New(e Engine, opts Options) *Library {
 		strEntry(),
 		roundEntry(),
 		sumEntry(),
-	}
-	l.modules = []*Module{
-		jsonModule(),
-		mathModule(),
+		timedeltaEntry(),
 	}
 	l.types = []*Type{
 		gpuQueryType(),
@@ -104,12 +103,22 @@ func New(e Engine, opts Options) *Library {
 		gpuType(),
 		offerType(),
 		errorType(),
+		datetimeType(),
+		timedeltaType(),
+		timezoneType(),
 		optionalType(),
 		prependType(),
 		stepType(),
 	}
 	for _, t := range l.types {
 		l.byName[t.Name] = t
+	}
+	l.modules = []*Module{
+		jsonModule(),
+		mathModule(),
+		timeModule(),
+		datetimeModule(),
+		timezoneModule(l), // has a value of a type
 	}
 	return l
 }
@@ -121,7 +130,11 @@ func (l *Library) Predeclared() star.StringDict {
 		names[e.Name] = l.bind(e, nil)
 	}
 	for _, m := range l.modules {
-		names[m.Name] = &moduleValue{lib: l, mod: m}
+		value := &moduleValue{lib: l, mod: m}
+		names[m.Name] = value
+		if m.Call != nil {
+			names[m.Name] = callableModule{value}
+		}
 	}
 	names.Freeze()
 	return names

@@ -46,3 +46,14 @@ func (m *moduleValue) AttrNames() []string {
 	slices.Sort(names)
 	return names
 }
+
+// A callableModule is a module that is a constructor too, as Python's classes with static methods are.
+type callableModule struct{ *moduleValue }
+
+// Name implements star.Callable.
+func (m callableModule) Name() string { return m.mod.Name }
+
+// CallInternal implements star.Callable.
+func (m callableModule) CallInternal(t *star.Thread, args star.Tuple, kwargs []star.Tuple) (star.Value, error) {
+	return m.lib.bind(m.mod.Call, nil).CallInternal(t, args, kwargs)
+}

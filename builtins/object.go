@@ -71,6 +71,9 @@ func (o *object) CompareSameType(op syntax.Token, other star.Value, _ int) (bool
 	switch {
 	case ok && o.typ.compare != nil && o.typ == y.typ:
 		order, err := o.typ.compare(o, y)
+		if err != nil && (op == syntax.EQL || op == syntax.NEQ) {
+			return op == syntax.NEQ, nil // what has no order is not the same
+		}
 		return threeway(op, order), err
 	case op == syntax.EQL:
 		return ok && o == y, nil

@@ -84,7 +84,7 @@ func evaluate(t *testing.T, expression string) (star.Value, error) {
 		t.Fatal(err)
 	}
 	lib := testLibrary(io.Discard)
-	lib.opts.Clock = stoppedClock{}
+	lib.opts.Clock, lib.started = stoppedClock{}, stoppedClock{}.Now()
 	host := testHost(lib, io.Discard, policy.Typed())
 	var value star.Value
 	host.Predeclared["result"] = star.NewBuiltin("result", func(_ *star.Thread, _ *star.Builtin, args star.Tuple, _ []star.Tuple) (star.Value, error) {

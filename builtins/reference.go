@@ -31,6 +31,9 @@ func WriteReference(w io.Writer) error {
 			}
 			b.WriteByte('\n')
 		}
+		if m.Call != nil {
+			writeEntry(&b, "", m.Call)
+		}
 		for _, e := range m.Entries {
 			writeEntry(&b, m.Name, e)
 		}

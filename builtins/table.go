@@ -62,6 +62,8 @@ type Module struct {
 	Doc       string
 	Entries   []*Entry
 	Constants []Constant
+
+	Call *Entry // what the name does when it is called: datetime(2024, 5, 6); nil: it cannot be
 }
 
 // A Constant is a value in a module: math.pi.
@@ -121,6 +123,9 @@ func (l *Library) Walk(visit func(owner string, e *Entry)) {
 		visit("", e)
 	}
 	for _, m := range l.modules {
+		if m.Call != nil {
+			visit("", m.Call)
+		}
 		for _, e := range m.Entries {
 			visit(m.Name, e)
 		}
