@@ -112,6 +112,9 @@ func (l *Library) call(t *starlark.Thread, name string, e *Entry, recv *object, 
 	if v, err = e.run(c); err != nil {
 		return nil, err
 	}
+	if err := t.CheckValue(e.Name, v); err != nil {
+		return nil, err
+	}
 	// A detached run returns without an error; what follows in the script must not happen all the same.
 	return v, ended(t.Context())
 }

@@ -20,20 +20,27 @@ func failEntry() *Entry {
 					return nil, &starlark.Reraised{Err: o.data.(error)}
 				}
 			}
-			return nil, &ScriptError{Kind: "fail", Message: join(c.args, arg[string](c, "sep"))}
+			text, err := c.join(arg[string](c, "sep"))
+			if err != nil {
+				return nil, err
+			}
+			return nil, &ScriptError{Kind: "fail", Message: text}
 		},
 	}
 }
 
-// join makes text of values as print does.
-func join(values star.Tuple, sep string) string {
-	parts := make([]string, len(values))
-	for i, v := range values {
+// join makes text of the further arguments as print does.
+func (c *Call) join(sep string) (string, error) {
+	parts := make([]string, len(c.args))
+	for i, v := range c.args {
+		if err := c.thread.CheckText(c.entry.Name, v); err != nil {
+			return "", err
+		}
 		if s, ok := star.AsString(v); ok {
 			parts[i] = s
 		} else {
 			parts[i] = v.String()
 		}
 	}
-	return strings.Join(parts, sep)
+	return strings.Join(parts, sep), nil
 }

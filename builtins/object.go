@@ -49,6 +49,15 @@ func (o *object) Type() string     { return o.typ.Name }
 func (o *object) Freeze()          { o.values.Freeze() }
 func (o *object) Truth() star.Bool { return true }
 
+// Parts implements starlark.Composite.
+func (o *object) Parts() []star.Value {
+	parts := make([]star.Value, 0, len(o.values))
+	for _, v := range o.values {
+		parts = append(parts, v)
+	}
+	return parts
+}
+
 // Hash implements star.Value.
 func (o *object) Hash() (uint32, error) {
 	if o.typ.hash != nil {

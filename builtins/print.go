@@ -12,7 +12,11 @@ func printEntry() *Entry {
 		},
 		Args: "args",
 		run: func(c *Call) (star.Value, error) {
-			c.thread.Run().Print(join(c.args, arg[string](c, "sep")) + arg[string](c, "end"))
+			text, err := c.join(arg[string](c, "sep"))
+			if err != nil {
+				return nil, err
+			}
+			c.thread.Run().Print(text + arg[string](c, "end"))
 			return star.None, nil
 		},
 	}

@@ -16,6 +16,9 @@ func strEntry() *Entry {
 			case star.Bytes: // decoded, as Starlark's own does
 				return star.Call(c.thread.Star(), star.Universe["str"], star.Tuple{x}, nil)
 			default:
+				if err := c.thread.CheckText("str", x); err != nil {
+					return nil, err
+				}
 				return star.String(x.String()), nil
 			}
 		},

@@ -125,7 +125,7 @@ func (r *Run) diagnose(err error) *Error {
 	var limit *LimitError
 	switch {
 	case errors.As(err, &limit):
-		e.Kind = "limit"
+		e.Kind, e.Hint = "limit", limit.Hint()
 	case errors.Is(err, context.Canceled) && e.Kind == "error":
 		e.Kind = "cancelled"
 	}

@@ -24,7 +24,7 @@ type Host struct {
 	Gate        *policy.Gate    // nil refuses every effect
 	Stdout      io.Writer       // of print; nil discards
 	Redactor    *Redactor       // shared with other sinks of the run; nil makes one for each run
-	MaxSteps    uint64          // of each thread, about 2e8 a second; 0 means no limit
+	Limits      Limits          // zero fields mean the defaults
 
 	// Libraries are trees of modules that every script may load, by name: "std" is load("@std//x.star").
 	// They are as trusted as Predeclared.
@@ -76,14 +76,22 @@ func (h *Host) Exec(ctx context.Context, file string, args []string) (Outcome, e
 		}
 		return Outcome{}, &ArgsError{File: entry.name, Args: args, Hint: hint}
 	}
+	r := h.newRun(g.modules)
+	r.Root, r.Entry, r.Args, r.loader, r.entry = g.loader.project.dir, file, args, g.loader, entry
+	return r.exec(ctx, entry)
+}
+
+// newRun returns a run of the host that has not begun.
+func (h *Host) newRun(modules map[place]*module) *Run {
 	r := &Run{
-		Root: g.loader.project.dir, Entry: file, Args: args, Gate: h.Gate, Redactor: h.Redactor,
-		host: h, loader: g.loader, entry: entry, modules: g.modules, loaded: map[*module]*loaded{},
+		Gate: h.Gate, Redactor: h.Redactor,
+		host: h, names: h.names(), limits: h.Limits.withDefaults(), modules: modules, loaded: map[*module]*loaded{}, threads: map[*Thread]bool{},
 	}
+	r.steps = newBudget(r.limits.Steps)
 	if r.Redactor == nil {
 		r.Redactor = new(Redactor)
 	}
-	return r.exec(ctx, entry)
+	return r
 }
 
 // read opens the script's tree and reads its graph. The graph's loader is open unless there is an error.
@@ -125,7 +133,10 @@ func (g *graph) err() error {
 
 // exec runs the top level of the entry file, then main.
 func (r *Run) exec(ctx context.Context, entry *module) (Outcome, error) {
+	ctx, unlimit := r.limit(ctx)
+	defer unlimit()
 	t := r.newThread(ctx, entry.name, entry, false)
+	defer t.done()
 	stop := watch(ctx, t.star)
 	defer stop()
 
@@ -143,6 +154,9 @@ func (r *Run) exec(ctx context.Context, entry *module) (Outcome, error) {
 			}
 		}
 	}
+	if limit, ok := context.Cause(ctx).(*LimitError); ok && err == nil {
+		err = limit // at the last instruction
+	}
 	if err = t.explain(err); err == nil {
 		return outcome, nil
 	}
@@ -155,8 +169,10 @@ func (r *Run) exec(ctx context.Context, entry *module) (Outcome, error) {
 
 // runTop runs the top level of a module and freezes what it has made.
 func (r *Run) runTop(t *Thread, m *module) (star.StringDict, error) {
-	globals, err := m.program.Init(t.star, r.host.Predeclared)
-	globals.Freeze()
+	globals, err := m.program.Init(t.star, r.names)
+	if freezeErr := freezeAll(globals); freezeErr != nil {
+		err = &placed{err: errors.Join(err, freezeErr), frame: Frame{File: m.name, Line: 1, Col: 1}}
+	}
 	return globals, t.explain(err)
 }
 

@@ -47,8 +47,9 @@ type visit struct {
 }
 
 func newGraph(l *loader) *graph {
+	names := l.host.names()
 	return &graph{
-		loader: l, predeclared: l.host.Predeclared.Keys(), predeclare: l.host.Predeclared.Has, hint: l.host.HabitHint,
+		loader: l, predeclared: names.Keys(), predeclare: names.Has, hint: l.host.HabitHint,
 		modules: map[place]*module{}, order: map[string]int{},
 	}
 }

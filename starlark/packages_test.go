@@ -31,7 +31,7 @@ func TestPackages(t *testing.T) {
 		}),
 	}
 	host := &Host{Predeclared: names, Libraries: map[string]fs.FS{"std": fstest.MapFS{}}}
-	run := &Run{host: host, Redactor: new(Redactor)}
+	run := host.newRun(nil)
 	thread := run.newThread(t.Context(), "test", nil, false)
 	define := func(file, name string) star.Value {
 		source := "def " + name + "(fn = packages, *rest):\n    return fn(*rest)\nplain = packages\n"

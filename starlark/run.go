@@ -1,6 +1,7 @@
 package starlark
 
 import (
+	"context"
 	"io"
 	"sync"
 
@@ -21,10 +22,17 @@ type Run struct {
 	host    *Host
 	loader  *loader
 	entry   *module
+	names   star.StringDict // that scripts see beside those of the interpreter
 	modules map[place]*module
 
-	mu     sync.Mutex
-	loaded map[*module]*loaded
+	limits Limits
+	steps  *budget
+	ctx    context.Context         // of all threads
+	cancel context.CancelCauseFunc // ends it
+
+	mu      sync.Mutex
+	loaded  map[*module]*loaded
+	threads map[*Thread]bool // those that may run
 
 	out sync.Mutex
 }
@@ -45,6 +53,9 @@ func (r *Run) Print(text string) {
 	defer r.out.Unlock()
 	io.WriteString(r.host.Stdout, r.Redactor.Redact(text)) // as Python's print, a closed pipe ends the script elsewhere
 }
+
+// Limits returns what the run may use. No field is zero.
+func (r *Run) Limits() Limits { return r.limits }
 
 // load returns the globals of a module, which runs the first time that it is asked for. A load that
 // failed is forgotten, so that it fails the same way, or succeeds, when it is tried again.
@@ -75,6 +86,7 @@ func (r *Run) load(t *Thread, spec string) (star.StringDict, error) {
 	stop := watch(t.Context(), own.star)
 	l.globals, l.err = r.runTop(own, m)
 	stop()
+	own.done()
 	if l.err != nil {
 		r.mu.Lock()
 		delete(r.loaded, m)
@@ -90,4 +102,15 @@ func (r *Run) allModules() map[place]*module {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.modules
+}
+
+// end ends the run with a cause, unless it has one. When it returns, no thread takes another step.
+func (r *Run) end(cause error) {
+	r.cancel(cause)
+	why := context.Cause(r.ctx).Error()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for t := range r.threads {
+		t.star.Cancel(why)
+	}
 }

@@ -20,6 +20,7 @@ type Thread struct {
 	module  *module // whose top level the thread runs; nil for a forked thread
 	loading bool
 	ctxs    []context.Context // innermost last
+	granted uint64            // steps that it has of the run's budget
 	raised  error             // why the thread was cancelled by Raise; nil when it was not
 	behind  []string          // Packages of the thread that this one was forked from
 }
@@ -38,13 +39,35 @@ func (r *Run) newThread(ctx context.Context, name string, m *module, loading boo
 		Print: func(_ *star.Thread, text string) { r.Print(text + "\n") },
 	}
 	t.star.SetLocal(threadKey, t)
-	if r.host.MaxSteps > 0 {
-		t.star.SetMaxExecutionSteps(r.host.MaxSteps)
-		t.star.OnMaxSteps = func(*star.Thread) {
-			t.Raise(&LimitError{Steps: r.host.MaxSteps})
-		}
-	}
+	r.mu.Lock()
+	r.threads[t] = true
+	r.mu.Unlock()
+	t.star.SetMaxExecutionSteps(1) // the first step takes some of the budget
+	t.star.OnMaxSteps = func(*star.Thread) { t.refill() }
 	return t
+}
+
+// refill takes steps from the run's budget. Without any left it ends the run.
+func (t *Thread) refill() {
+	for t.star.Steps > t.granted {
+		n := t.run.steps.take(mostAtOnce)
+		if n == 0 {
+			t.run.end(t.run.steps.exceeded())
+			return
+		}
+		t.granted += n
+	}
+	t.star.SetMaxExecutionSteps(t.granted + 1)
+}
+
+// done takes the thread off the run, when it runs no more, and gives back what it has not used of the
+// budget.
+func (t *Thread) done() {
+	t.run.mu.Lock()
+	delete(t.run.threads, t)
+	t.run.mu.Unlock()
+	t.run.steps.giveBack(t.granted - min(t.granted, t.star.Steps))
+	t.granted = t.star.Steps
 }
 
 // Run returns the run that the thread belongs to.
@@ -191,16 +214,11 @@ func (e *stopped) Unwrap() []error { return []error{e.cause, e.at} }
 func (t *Thread) Fork(name string) (fork *Thread, stop func()) {
 	fork = t.run.newThread(t.Context(), name, nil, t.loading)
 	fork.behind = t.Packages()
-	return fork, watch(t.Context(), fork.star)
-}
-
-// A LimitError ends a run that used more than it may.
-type LimitError struct {
-	Steps uint64
-}
-
-func (e *LimitError) Error() string {
-	return "the script took more steps than it may, which is likely an endless loop"
+	unwatch := watch(t.Context(), fork.star)
+	return fork, func() {
+		unwatch()
+		fork.done()
+	}
 }
 
 // IsCancellation reports whether the interpreter made err because its thread was cancelled: it says

@@ -19,6 +19,7 @@ import (
 // execFlags say how a script is run.
 type execFlags struct {
 	detach, fresh, asJSON, raw bool
+	limits                     starlark.Limits
 }
 
 func newExec(a *app) *cobra.Command {
@@ -79,6 +80,7 @@ EXIT STATUS
 	addTrace(cmd, a)
 	addYes(cmd, a)
 	addRaw(cmd, &f.raw)
+	addLimitFlags(cmd, &f.limits)
 	return cmd
 }
 
@@ -111,7 +113,7 @@ func (a *app) exec(ctx context.Context, file string, args []string, f execFlags)
 	if f.detach {
 		stop.machine.DetachSoon()
 	}
-	runs := &runs{stopper: stop, fresh: f.fresh}
+	runs := &runs{stopper: stop, fresh: f.fresh, limits: f.limits}
 	outcome, err := a.runScript(ctx, file, args, runs, f.raw)
 	err = errors.Join(err, a.close()) // here, so that Ctrl-C means the same until the last machine is released
 	err = a.say(runs.verdict(ctx, outcome, err))
@@ -128,6 +130,7 @@ func (a *app) exec(ctx context.Context, file string, args []string, f execFlags)
 type runs struct {
 	stopper *stopper
 	fresh   bool
+	limits  starlark.Limits
 
 	mu       sync.Mutex
 	results  []engine.Result

@@ -22,7 +22,7 @@ import (
 func (a *app) runScript(ctx context.Context, file string, args []string, r *runs, raw bool) (starlark.Outcome, error) {
 	host := &starlark.Host{
 		Gate: policy.NewGate(policy.Typed()), Stdout: a.screen.Stdout(), Redactor: a.redact,
-		Describe: builtins.Describe, HabitHint: builtins.HabitHint,
+		Describe: builtins.Describe, HabitHint: builtins.HabitHint, Limits: r.limits,
 	}
 	// What is wrong with the script is found without the engine: it opens nothing in vain.
 	host.Predeclared = builtins.New(nil, builtins.Options{}).Predeclared()
