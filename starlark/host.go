@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 
@@ -16,6 +17,9 @@ import (
 	"github.com/bifrost-run/bifrost/starlark/config"
 	"github.com/bifrost-run/bifrost/starlark/policy"
 )
+
+// fileName is the name by which every file knows its own absolute path.
+const fileName = "__file__"
 
 // A Host runs scripts. Its zero value runs scripts that can do nothing but compute. It must not be
 // changed while it is in use; with that it is safe for concurrent use, each call a run of its own.
@@ -169,7 +173,9 @@ func (r *Run) exec(ctx context.Context, entry *module) (Outcome, error) {
 
 // runTop runs the top level of a module and freezes what it has made.
 func (r *Run) runTop(t *Thread, m *module) (star.StringDict, error) {
-	globals, err := m.program.Init(t.star, r.names)
+	names := maps.Clone(r.names)
+	names[fileName] = star.String(m.path)
+	globals, err := m.program.Init(t.star, names)
 	if freezeErr := freezeAll(globals); freezeErr != nil {
 		err = &placed{err: errors.Join(err, freezeErr), frame: Frame{File: m.name, Line: 1, Col: 1}}
 	}

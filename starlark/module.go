@@ -19,6 +19,7 @@ type module struct {
 	place
 	name    string // as people see it
 	pkg     string // the vendored module that it is of; "" for the project and the host's libraries
+	path    string // what the module sees as __file__
 	source  []string
 	entry   bool
 	program *star.Program      // nil when the module has problems
@@ -97,7 +98,7 @@ func (m *module) line(number int) string {
 
 // visit parses, follows the loads of, and compiles one file.
 func (g *graph) visit(at place, source []byte, entry bool) *module {
-	m := &module{place: at, name: at.src.name(at.file), source: splitLines(source), entry: entry, loads: map[string]*module{}}
+	m := &module{place: at, name: at.src.name(at.file), path: at.fullName(), source: splitLines(source), entry: entry, loads: map[string]*module{}}
 	if p, ok := at.src.(*packed); ok {
 		m.pkg = p.pkg
 	}

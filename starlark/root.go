@@ -119,9 +119,12 @@ func findRoot(from string) string {
 
 func (t *tree) close() error { return t.root.Close() }
 
+// abs returns the absolute path of the file.
+func (t *tree) abs(file string) string { return filepath.Join(t.dir, filepath.FromSlash(file)) }
+
 // name implements source: from the current folder where that is shorter to read, else absolute.
 func (t *tree) name(file string) string {
-	abs := filepath.Join(t.dir, filepath.FromSlash(file))
+	abs := t.abs(file)
 	rel, err := filepath.Rel(t.cwd, abs)
 	if t.cwd == "" || err != nil || strings.HasPrefix(rel, ".."+string(filepath.Separator)+".."+string(filepath.Separator)+"..") {
 		return abs

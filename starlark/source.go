@@ -39,6 +39,15 @@ type place struct {
 	file string
 }
 
+// fullName is what the file knows itself by: the absolute path where it is one of the project's, else the
+// name that people see.
+func (p place) fullName() string {
+	if t, ok := p.src.(*tree); ok {
+		return t.abs(p.file)
+	}
+	return p.src.name(p.file)
+}
+
 // A loader finds the modules that load statements name.
 type loader struct {
 	host    *Host

@@ -11,7 +11,7 @@ import (
 
 // names are all names that scripts see beside those of the interpreter that need no guard.
 func (h *Host) names() star.StringDict {
-	names := star.StringDict{"range": star.NewBuiltin("range", makeRange)}
+	names := star.StringDict{"range": star.NewBuiltin("range", makeRange), fileName: star.String("")}
 	for _, name := range []string{"list", "tuple", "sorted", "zip", "enumerate", "reversed", "set", "dict", "bytes"} {
 		guard(names, name, checkLength)
 	}
