@@ -163,21 +163,31 @@ func (c *Call) parties() []string {
 }
 
 // originOf are the vendored modules that had a part in a description, or in those within a list or dict.
-func originOf(v star.Value) []string {
+func originOf(v star.Value) []string { return originsIn(v, map[star.Value]bool{}) }
+
+// originsIn looks into no list or dict twice: one may have itself as an element.
+func originsIn(v star.Value, seen map[star.Value]bool) []string {
 	var all []string
 	switch v := v.(type) {
 	case *object:
 		return v.origin
-	case star.Indexable:
-		if _, isString := v.(star.String); isString {
-			return nil
+	case *star.List, star.Tuple:
+		if list, ok := v.(*star.List); ok {
+			if seen[list] {
+				return nil
+			}
+			seen[list] = true
 		}
-		for i := range v.Len() {
-			all = append(all, originOf(v.Index(i))...)
+		for element := range star.Elements(v.(star.Iterable)) {
+			all = append(all, originsIn(element, seen)...)
 		}
 	case *star.Dict:
-		for _, kv := range v.Items() {
-			all = append(all, originOf(kv[1])...)
+		if seen[v] {
+			return nil
+		}
+		seen[v] = true
+		for _, value := range v.Entries() {
+			all = append(all, originsIn(value, seen)...)
 		}
 	}
 	return all

@@ -124,7 +124,7 @@ func handleMethods() []*Entry {
 func downloadParams(start string) []Param {
 	return []Param{
 		{Name: "remote", Kind: nameKind(), Doc: "path on the node, " + start + "; a trailing slash means the folder's contents"},
-		{Name: "local", Kind: nameKind(), Doc: "path here, from the current folder"},
+		{Name: "local", Kind: localPathKind(), Doc: "path here, from the current folder"},
 		{Name: "missing_ok", Kind: boolKind(), Default: star.False, Doc: "a missing path is no error"},
 	}
 }

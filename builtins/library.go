@@ -86,6 +86,7 @@ func New(e Engine, opts Options) *Library {
 		secretEntry(),
 		// Python's own
 		printEntry(),
+		pathEntry(),
 		strEntry(),
 		roundEntry(),
 		sumEntry(),
@@ -106,6 +107,8 @@ func New(e Engine, opts Options) *Library {
 		datetimeType(),
 		timedeltaType(),
 		timezoneType(),
+		pathType(),
+		statResultType(),
 		optionalType(),
 		prependType(),
 		stepType(),

@@ -20,7 +20,7 @@ func nodeFiles() []*Entry {
 			Name: "upload", Result: "transfer", Effect: true, Capabilities: []policy.Capability{policy.SSH, policy.ReadFile},
 			Doc: "Copies a local file or folder to the node, as cp would.",
 			Params: []Param{
-				{Name: "local", Kind: nameKind(), Doc: "path here, from the current folder"},
+				{Name: "local", Kind: localPathKind(), Doc: "path here, from the current folder"},
 				{Name: "remote", Kind: nameKind(), Doc: "path on the node; an existing folder or a trailing slash receives, else the name is the target"},
 			},
 			needs: onNodeAnd(policy.ReadFile, "local"),

@@ -36,7 +36,7 @@ func nodeJobs() []*Entry {
 			Doc: "Pushes a local folder into a workspace, runs the bootstrap there, and returns the workspace's absolute path. Only what changed travels.",
 			Params: []Param{
 				{Name: "workspace", Kind: nameKind(), Default: star.String(engine.DefaultWorkspace), Doc: "folder on the node"},
-				{Name: "source", Kind: orNone(nameKind()), Default: star.None, Doc: "local folder; None means the script's root"},
+				{Name: "source", Kind: orNone(localPathKind()), Default: star.None, Doc: "local folder; None means the script's root"},
 				{Name: "bootstrap", Kind: orNone(stepsKind()), Default: star.None, Doc: "steps to run in the workspace, as in remote_job"},
 			},
 			needs: func(c *Call) []policy.Request {

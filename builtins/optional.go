@@ -12,7 +12,7 @@ func optionalEntry() *Entry {
 	return &Entry{
 		Name: "optional", Result: "optional", Capabilities: pure,
 		Doc:    "Marks a result that may be missing on the node.",
-		Params: []Param{{Name: "local", Kind: nameKind(), Doc: "where it goes here, from the current folder"}},
+		Params: []Param{{Name: "local", Kind: localPathKind(), Doc: "where it goes here, from the current folder"}},
 		run:    func(c *Call) (star.Value, error) { return c.description("optional", nil), nil },
 	}
 }
@@ -20,13 +20,13 @@ func optionalEntry() *Entry {
 func optionalType() *Type {
 	return &Type{
 		Name: "optional", Doc: "What `optional` returns.",
-		Fields: []Field{{Name: "local", Kind: "str", Doc: "where it goes here"}},
+		Fields: []Field{{Name: "local", Kind: "str or Path", Doc: "where it goes here"}},
 	}
 }
 
 // resultsKind is a dict of what to fetch, as []engine.ResultSpec in the dict's order.
 func resultsKind() Kind {
-	return Kind{"dict of str to str or optional(...)", func(_ *Call, v star.Value) (any, error) {
+	return Kind{"dict of str to str, Path or optional(...)", func(c *Call, v star.Value) (any, error) {
 		dict, ok := v.(*star.Dict)
 		if !ok {
 			return nil, want(v, `a dict, {"remote": "./local"}`)
@@ -42,7 +42,7 @@ func resultsKind() Kind {
 			if o, ok := value.(*object); ok && o.typ.Name == "optional" {
 				value, spec.Optional = o.values["local"], true
 			}
-			if spec.Local, err = text(value, "a string or optional(...)"); err != nil {
+			if spec.Local, err = c.localPath(value, "a string, a Path or optional(...)"); err != nil {
 				return nil, named(remote, err)
 			}
 			specs = append(specs, spec)

@@ -120,6 +120,8 @@ func pythonRepr(v star.Value) string {
 		return pythonQuote(string(v))
 	case star.Float:
 		return floatText(float64(v))
+	case *pathValue:
+		return "PosixPath(" + pythonQuote(v.LocalPath()) + ")"
 	case star.Tuple:
 		if len(v) == 1 {
 			return "(" + pythonRepr(v[0]) + ",)"

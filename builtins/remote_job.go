@@ -28,7 +28,7 @@ func remoteJobEntry() *Entry {
 			{Name: "command", Kind: commandKind(), KeywordOnly: true, Doc: "a string for bash -c (sh -c where there is none), or a list of arguments that no shell reads"},
 			{Name: "name", Kind: orNone(nameKind()), Default: star.None, KeywordOnly: true, Doc: "of the job and its tmux session; None derives one from the command"},
 			{Name: "workspace", Kind: nameKind(), Default: star.String(engine.DefaultWorkspace), KeywordOnly: true, Doc: "folder on the node that the source is pushed to"},
-			{Name: "source", Kind: orNone(nameKind()), Default: star.None, KeywordOnly: true, Doc: "local folder to push; None means the script's root: the nearest folder upward with a bifrost.toml, else with a .git, else the script's own"},
+			{Name: "source", Kind: orNone(localPathKind()), Default: star.None, KeywordOnly: true, Doc: "local folder to push; None means the script's root: the nearest folder upward with a bifrost.toml, else with a .git, else the script's own"},
 			{Name: "prepare", Kind: orNone(functionKind("node")), Default: star.None, KeywordOnly: true, Doc: "called after the push and before the bootstrap"},
 			{Name: "bootstrap", Kind: orNone(stepsKind()), Default: star.None, KeywordOnly: true, Doc: "what to run in the workspace before the command; a step whose text, inputs and predecessors are unchanged is skipped"},
 			{Name: "working_dir", Kind: orNone(nameKind()), Default: star.None, KeywordOnly: true, Doc: "folder inside the workspace that the command runs in; remote relative paths of the handle start there"},

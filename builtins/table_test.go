@@ -85,6 +85,13 @@ func TestEmptyPolicyRefuses(t *testing.T) {
 		"node.glob": `node.glob("*")`, "node.expand_path": `node.expand_path("a")`, "node.gpus": `node.gpus()`,
 		"node.wait_for_gpus": `node.wait_for_gpus([0])`, "node.forward": `node.forward(1)`, "node.keep": `node.keep()`, "node.terminate": `node.terminate()`,
 	}
+	for _, call := range []string{
+		"exists()", "is_file()", "is_dir()", "resolve()", "stat()", "iterdir()", `glob("*")`, `rglob("*")`, "read_text()", "read_bytes()",
+		`write_text("x")`, `write_bytes(b"x")`, "mkdir()", "unlink()",
+	} {
+		name, _, _ := strings.Cut(call, "(")
+		calls["Path."+name] = `Path("a").` + call
+	}
 	New(nil, Options{}).Walk(func(owner string, e *Entry) {
 		name := strings.TrimPrefix(owner+"."+e.Name, ".")
 		call, known := calls[name]
