@@ -104,6 +104,8 @@ func New(e Engine, opts Options) *Library {
 		gpuType(),
 		offerType(),
 		errorType(),
+		matchType(),
+		patternType(),
 		datetimeType(),
 		timedeltaType(),
 		timezoneType(),
@@ -118,6 +120,7 @@ func New(e Engine, opts Options) *Library {
 	}
 	l.modules = []*Module{
 		jsonModule(),
+		reModule(),
 		mathModule(),
 		timeModule(),
 		datetimeModule(),
