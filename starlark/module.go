@@ -104,12 +104,8 @@ func (g *graph) visit(at place, source []byte, entry bool) *module {
 	}
 	g.modules[at] = m
 	g.order[m.name] = len(g.order)
-	if deep := checkNesting(m.name, source); deep != nil {
-		g.fail(m, deep.Pos, "syntax", errors.New(deep.Msg))
-		return m
-	}
 	options := &syntax.FileOptions{Set: true, TopLevelControl: entry}
-	file := g.parse(m, source, options)
+	file := g.parseChecked(m, source, options)
 	if file == nil {
 		return m
 	}

@@ -12,12 +12,15 @@ import (
 // importLine is Python's import statement, which a script that is being ported has many of.
 var importLine = regexp.MustCompile(`^\s*(import|from)\s+[\w.]`)
 
+// maxImports is how many of them are reported: each costs reading the file once more.
+const maxImports = 50
+
 // parse returns the module's syntax tree, or nil when it has a syntax error. The parser stops at the
 // first one; only imports are reported all at once, and what follows them.
 func (g *graph) parse(m *module, source []byte, options *syntax.FileOptions) *syntax.File {
 	lines := append([]string(nil), m.source...)
 	text, clean := string(source), true
-	for {
+	for range maxImports {
 		file, err := options.Parse(m.name, text, 0)
 		if err == nil {
 			if clean {
@@ -45,6 +48,7 @@ func (g *graph) parse(m *module, source []byte, options *syntax.FileOptions) *sy
 		}
 		text = strings.Join(lines, "\n")
 	}
+	return nil
 }
 
 // syntaxPlace returns where a reader looks for a syntax error, and what it is. The parser stands

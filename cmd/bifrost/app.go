@@ -239,6 +239,11 @@ func (a *app) failures(err error) []starlark.Failure {
 			all = append(all, starlark.Failure{Kind: string(fault.KindOf(part)), Message: part.Error(), Hint: fault.HintOf(part)})
 		}
 	}
+	return a.redacted(all)
+}
+
+// redacted takes the values of secrets out of failures.
+func (a *app) redacted(all []starlark.Failure) []starlark.Failure {
 	for i := range all {
 		all[i].Message, all[i].Hint = a.redact.Redact(all[i].Message), a.redact.Redact(all[i].Hint)
 	}

@@ -21,10 +21,11 @@ burning, 206 permission denied, 207 bootstrap failed.`
 
 // The groups of commands in the help, in order.
 const (
-	groupRun   = "run"
-	groupWatch = "watch"
-	groupEnd   = "end"
-	groupSelf  = "self"
+	groupRun     = "run"
+	groupWatch   = "watch"
+	groupEnd     = "end"
+	groupScripts = "scripts"
+	groupSelf    = "self"
 )
 
 // newRoot returns the command with all its subcommands.
@@ -55,6 +56,7 @@ func newRoot(a *app) *cobra.Command {
 		&cobra.Group{ID: groupRun, Title: "Run:"},
 		&cobra.Group{ID: groupWatch, Title: "Look and fetch:"},
 		&cobra.Group{ID: groupEnd, Title: "Stop:"},
+		&cobra.Group{ID: groupScripts, Title: "Work on scripts:"},
 		&cobra.Group{ID: groupSelf, Title: "Bifrost itself:"},
 	)
 	root.SetHelpCommandGroupID(groupSelf)
@@ -63,6 +65,7 @@ func newRoot(a *app) *cobra.Command {
 		newExec(a), newAttach(a),
 		newPs(a), newLogs(a), newWait(a), newSSH(a), newCp(a), newSync(a),
 		newCancel(a), newTerminate(a), newReap(a),
+		newCheck(a), newFmt(a),
 		newDoctor(a), newVersion(a), newGuardian(a), newLocalNode(a),
 	} {
 		root.AddCommand(c)

@@ -20,12 +20,9 @@ import (
 
 // runScript runs a script on the real engine and tells runs of its jobs.
 func (a *app) runScript(ctx context.Context, file string, args []string, r *runs, raw bool) (starlark.Outcome, error) {
-	host := &starlark.Host{
-		Gate: policy.NewGate(policy.Typed()), Stdout: a.screen.Stdout(), Redactor: a.redact,
-		Describe: builtins.Describe, HabitHint: builtins.HabitHint, Limits: r.limits,
-	}
 	// What is wrong with the script is found without the engine: it opens nothing in vain.
-	host.Predeclared = builtins.New(nil, builtins.Options{}).Predeclared()
+	host := a.host(builtins.New(nil, builtins.Options{}))
+	host.Limits = r.limits
 	if err := host.Check(ctx, file); err != nil {
 		return starlark.Outcome{}, err
 	}
@@ -54,6 +51,14 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 	}).Predeclared()
 	outcome, err := host.Exec(ctx, file, args)
 	return outcome, errors.Join(err, out.Flush())
+}
+
+// host returns what runs scripts over a library.
+func (a *app) host(lib *builtins.Library) *starlark.Host {
+	return &starlark.Host{
+		Predeclared: lib.Predeclared(), Gate: policy.NewGate(policy.Typed()), Stdout: a.screen.Stdout(), Redactor: a.redact,
+		Describe: builtins.Describe, HabitHint: builtins.HabitHint,
+	}
 }
 
 func leftRunning(id string, finish bool) string {
