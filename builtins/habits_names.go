@@ -76,7 +76,7 @@ var pythonNames = map[string]string{
 	"List": typingHint, "Dict": typingHint, "Optional": typingHint, "Any": typingHint, "Tuple": typingHint, "Union": typingHint, "Callable": typingHint, "Literal": typingHint,
 	"BifrostClient": clientHint, "GPUClient": clientHint, "ProcessSpec": `node.submit([program, …], name = …, working_dir = …, env = {…}) starts a process`, "job_stream_until_complete": `for line in handle.logs(): print(line), then handle.wait()`,
 	"start_tmux_session": `node.submit(command, name = …) starts a job in tmux`, "load_config_from_file": `import_module(path) loads a .star file chosen at run time`,
-	"timedelta": `add seconds: time.time() + 3600; durations are texts like "90s" or "2h"`, "nan": `write float("nan")`, "inf": `write float("inf")`,
+	"nan": `write float("nan")`, "inf": `write float("inf")`,
 	"console": `write print(x)`, "echo": `write print(x)`, "println": `write print(x)`, "printf": `write print("%s" % x)`, "require": `write load("./file.star", "name")`, "include": `write load("./file.star", "name")`, "sleep": `write time.sleep(seconds)`, "getenv": `write os.getenv("NAME")`, "environ": `write os.getenv("NAME")`,
 }
 

@@ -65,7 +65,7 @@ func newRoot(a *app) *cobra.Command {
 		newExec(a), newAttach(a),
 		newPs(a), newLogs(a), newWait(a), newSSH(a), newCp(a), newSync(a),
 		newCancel(a), newTerminate(a), newReap(a),
-		newCheck(a), newFmt(a),
+		newCheck(a), newFmt(a), newDoc(a),
 		newDoctor(a), newVersion(a), newGuardian(a), newLocalNode(a),
 	} {
 		root.AddCommand(c)
