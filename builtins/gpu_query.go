@@ -54,25 +54,28 @@ func gpuQueryEntry() *Entry {
 					fn.Freeze() // it is called from a thread of its own
 				}
 			}
-			return c.description("gpu_query", q), nil
+			return c.description("gpu_query", q)
 		},
 	}
 }
 
 // description is the value of a constructor: its arguments as fields, of which the given ones are
 // shown.
-func (c *Call) description(typeName string, data any) *object {
+func (c *Call) description(typeName string, data any) (star.Value, error) {
 	values := star.StringDict{}
 	shown := []string{}
 	for _, p := range c.entry.Params {
-		values[p.Name] = copyOf(c.raw[p.Name])
+		var err error
+		if values[p.Name], err = copyOf(c.raw[p.Name]); err != nil {
+			return nil, c.wrongValue(p.Name, err)
+		}
 		if c.given[p.Name] {
 			shown = append(shown, p.Name)
 		}
 	}
 	o := c.lib.make(typeName, values, data)
 	o.shown, o.origin = shown, c.parties()
-	return o
+	return o, nil
 }
 
 // fieldsOf makes fields of an entry's parameters.

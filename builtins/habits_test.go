@@ -19,7 +19,7 @@ func TestMemberHabits(t *testing.T) {
 		{"handle has no .nosuch field or method", "bifrost doc handle lists what it has"},
 		{"NoneType has no .x field or method", noneHint},
 		{"string has no .uper field or method", "did you mean upper?"},
-		{"struct has no .x field or method", ""},
+		{"gadget has no .x field or method", ""},
 		{"", ""},
 	} {
 		if got := HabitHint(test.message, "", 1); got != test.want {

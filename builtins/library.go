@@ -87,6 +87,8 @@ func New(e Engine, opts Options) *Library {
 		// Python's own
 		printEntry(),
 		pathEntry(),
+		structEntry(),
+		recordEntry(),
 		strEntry(),
 		roundEntry(),
 		sumEntry(),
@@ -109,6 +111,8 @@ func New(e Engine, opts Options) *Library {
 		datetimeType(),
 		timedeltaType(),
 		timezoneType(),
+		structType(),
+		recordType(),
 		pathType(),
 		statResultType(),
 		optionalType(),

@@ -195,30 +195,6 @@ func (o *object) id() string {
 	return ""
 }
 
-// copyOf returns a frozen copy of a list, tuple or dict, so that the caller's own stays as it is.
-func copyOf(v star.Value) star.Value {
-	switch v := v.(type) {
-	case *star.List:
-		items := make([]star.Value, v.Len())
-		for i := range items {
-			items[i] = copyOf(v.Index(i))
-		}
-		list := star.NewList(items)
-		list.Freeze()
-		return list
-	case *star.Dict:
-		dict := star.NewDict(v.Len())
-		for _, kv := range v.Items() {
-			if err := dict.SetKey(kv[0], copyOf(kv[1])); err != nil {
-				return v // unreachable: the key was one before
-			}
-		}
-		dict.Freeze()
-		return dict
-	}
-	return v
-}
-
 // stringOrNone returns None for "".
 func stringOrNone(s string) star.Value {
 	if s == "" {

@@ -13,7 +13,7 @@ func optionalEntry() *Entry {
 		Name: "optional", Result: "optional", Capabilities: pure,
 		Doc:    "Marks a result that may be missing on the node.",
 		Params: []Param{{Name: "local", Kind: localPathKind(), Doc: "where it goes here, from the current folder"}},
-		run:    func(c *Call) (star.Value, error) { return c.description("optional", nil), nil },
+		run:    func(c *Call) (star.Value, error) { return c.description("optional", nil) },
 	}
 }
 

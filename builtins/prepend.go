@@ -7,7 +7,7 @@ func prependEntry() *Entry {
 		Name: "prepend", Result: "prepend", Capabilities: pure,
 		Doc:    `Marks the value of a variable in env: it is put in front of what the node has, with ":".`,
 		Params: []Param{{Name: "value", Kind: prependKind(), Doc: "a string or a secret"}},
-		run:    func(c *Call) (star.Value, error) { return c.description("prepend", nil), nil },
+		run:    func(c *Call) (star.Value, error) { return c.description("prepend", nil) },
 	}
 }
 

@@ -67,7 +67,7 @@ func remoteJobEntry() *Entry {
 			if err := checked.Check(); err != nil {
 				return nil, err
 			}
-			return c.description("job", &jobData{job: job, defaultTimeout: !c.given["timeout"]}), nil
+			return c.description("job", &jobData{job: job, defaultTimeout: !c.given["timeout"]})
 		},
 	}
 }

@@ -18,7 +18,7 @@ func stepEntry() *Entry {
 		},
 		run: func(c *Call) (star.Value, error) {
 			s := engine.Step{Command: arg[string](c, "cmd"), Inputs: arg[[]string](c, "inputs")}
-			return c.description("step", s), nil
+			return c.description("step", s)
 		},
 	}
 }
