@@ -24,6 +24,10 @@ type Options struct {
 	Getenv func(name string) (string, bool)
 	// Confirm asks the user; nil means that nobody can be asked.
 	Confirm func(ctx context.Context, question string) (bool, error)
+	// NoDotenv keeps secrets and variables of .env files out: Getenv alone knows some.
+	NoDotenv bool
+	// Modules are further ones, that other packages declare.
+	Modules []*Module
 	// WorkDir is the absolute folder that relative local paths start at; "" means the current folder.
 	WorkDir string
 	// Clock is what scripts read the time from and wait by; nil means this machine's.
@@ -119,6 +123,7 @@ func New(e Engine, opts Options) *Library {
 		prependType(),
 		stepType(),
 	}
+	l.modules = append(l.modules, opts.Modules...)
 	for _, t := range l.types {
 		l.byName[t.Name] = t
 	}

@@ -87,6 +87,9 @@ func (l *Library) variable(root, name string) (string, error) {
 			return value, nil
 		}
 	}
+	if l.opts.NoDotenv {
+		return "", nil
+	}
 	vars, err := readDotenv(root)
 	return vars[name], err
 }

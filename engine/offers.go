@@ -95,11 +95,16 @@ func (e *Engine) candidates(ctx context.Context, query gpu.Query) ([]gpu.Offer, 
 	if len(found.Kept) > 0 {
 		return found.Kept, nil // it has come this moment
 	}
+	return nil, NoOffer(query, found.Missed)
+}
+
+// NoOffer is the error of a query that no offer fits: what came nearest, and how that would pass.
+func NoOffer(query gpu.Query, missed []gpu.Miss) error {
 	text := "no offer for " + describeQuery(query)
-	for _, m := range found.Missed[:min(3, len(found.Missed))] {
+	for _, m := range missed[:min(3, len(missed))] {
 		text += fmt.Sprintf("\nnearest: %s; %s", describeMiss(m.Offer), m.Refused)
 	}
-	return nil, &fault.Error{Kind: fault.NoCapacity, Err: errors.New(text), Hint: wayOut(found.Missed)}
+	return &fault.Error{Kind: fault.NoCapacity, Err: errors.New(text), Hint: wayOut(missed)}
 }
 
 // wayOut says what to change of a query that nothing fits: for each filter that alone refuses

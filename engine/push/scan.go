@@ -28,6 +28,18 @@ type scan struct {
 
 // scanTree lists the tree and hashes its files.
 func scanTree(ctx context.Context, source string, exclude []string, notice func(string)) ([]entry, error) {
+	entries, err := listTree(ctx, source, exclude, notice)
+	if err != nil {
+		return nil, err
+	}
+	if err := hashFiles(ctx, source, entries); err != nil {
+		return nil, err
+	}
+	return entries, nil
+}
+
+// listTree lists what travels, without content.
+func listTree(ctx context.Context, source string, exclude []string, notice func(string)) ([]entry, error) {
 	s := &scan{source: source, notice: notice}
 	for _, x := range exclude {
 		s.exclude = append(s.exclude, filepath.Clean(x))
@@ -51,9 +63,6 @@ func scanTree(ctx context.Context, source string, exclude []string, notice func(
 		return nil, e
 	}
 	if err := s.checkLinks(); err != nil {
-		return nil, err
-	}
-	if err := hashFiles(ctx, source, s.entries); err != nil {
 		return nil, err
 	}
 	return s.entries, nil
