@@ -65,24 +65,34 @@ func (h *Host) Check(_ context.Context, file string) error {
 // run, *ExitError, and *Error for all that fails while it runs. When ctx ends the error has
 // context.Cause(ctx) in its chain.
 func (h *Host) Exec(ctx context.Context, file string, args []string) (Outcome, error) {
-	entry, g, err := h.read(file)
+	r, err := h.start(file, args)
 	if err != nil {
 		return Outcome{}, err
 	}
-	defer g.loader.close()
-	if err := g.err(); err != nil {
-		return Outcome{}, err
-	}
-	if len(args) > 0 && !takesArgv(entry.main) {
+	defer r.loader.close()
+	if entry := r.entry; len(args) > 0 && !takesArgv(entry.main) {
 		hint := "define def main(argv): to take them"
 		if entry.main != nil {
 			hint = "give main a parameter to take them: def main(argv):"
 		}
 		return Outcome{}, &ArgsError{File: entry.name, Args: args, Hint: hint}
 	}
+	return r.exec(ctx, r.entry)
+}
+
+// start reads a script and makes the run of it. The run's loader is open unless there is an error.
+func (h *Host) start(file string, args []string) (*Run, error) {
+	entry, g, err := h.read(file)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.err(); err != nil {
+		_ = g.loader.close() // what is wrong with the script is what counts
+		return nil, err
+	}
 	r := h.newRun(g.modules)
 	r.Root, r.Entry, r.Args, r.loader, r.entry = g.loader.project.dir, file, args, g.loader, entry
-	return r.exec(ctx, entry)
+	return r, nil
 }
 
 // newRun returns a run of the host that has not begun.
@@ -137,16 +147,12 @@ func (g *graph) err() error {
 
 // exec runs the top level of the entry file, then main.
 func (r *Run) exec(ctx context.Context, entry *module) (Outcome, error) {
-	ctx, unlimit := r.limit(ctx)
-	defer unlimit()
-	t := r.newThread(ctx, entry.name, entry, false)
-	defer t.done()
-	stop := watch(ctx, t.star)
-	defer stop()
-
 	outcome := Outcome{Value: star.None}
-	globals, err := r.runTop(t, entry)
-	if main, ok := globals["main"].(*star.Function); ok && entry.main != nil && err == nil {
+	err := r.within(ctx, func(t *Thread, globals star.StringDict) (err error) {
+		main, ok := globals["main"].(*star.Function)
+		if !ok || entry.main == nil {
+			return nil
+		}
 		var argv star.Tuple
 		if takesArgv(entry.main) {
 			argv = star.Tuple{argvList(r.Args)}
@@ -157,11 +163,9 @@ func (r *Run) exec(ctx context.Context, entry *module) (Outcome, error) {
 				err = &placed{err: err, frame: Frame{File: entry.name, Line: int(entry.main.Def.Line), Col: int(entry.main.Def.Col)}}
 			}
 		}
-	}
-	if limit, ok := context.Cause(ctx).(*LimitError); ok && err == nil {
-		err = limit // at the last instruction
-	}
-	if err = t.explain(err); err == nil {
+		return err
+	})
+	if err == nil {
 		return outcome, nil
 	}
 	var exit *ExitError
@@ -169,6 +173,25 @@ func (r *Run) exec(ctx context.Context, entry *module) (Outcome, error) {
 		return Outcome{ExitCode: exit.Code, Said: true, Value: star.None}, exit
 	}
 	return Outcome{}, r.diagnose(err)
+}
+
+// within runs the top level of the entry file under the run's limits, then fn with what it has made.
+func (r *Run) within(ctx context.Context, fn func(t *Thread, globals star.StringDict) error) error {
+	ctx, unlimit := r.limit(ctx)
+	defer unlimit()
+	t := r.newThread(ctx, r.entry.name, r.entry, false)
+	defer t.done()
+	stop := watch(ctx, t.star)
+	defer stop()
+
+	globals, err := r.runTop(t, r.entry)
+	if err == nil {
+		err = fn(t, globals)
+	}
+	if limit, ok := context.Cause(ctx).(*LimitError); ok && err == nil {
+		err = limit // at the last instruction
+	}
+	return t.explain(err)
 }
 
 // runTop runs the top level of a module and freezes what it has made.

@@ -26,6 +26,7 @@ type module struct {
 	globals map[string]bool    // the names that others may load; nil when unknown
 	loads   map[string]*module // by the text of the load; nil for those with problems
 	main    *syntax.DefStmt    // entry only; nil when there is no main
+	tests   []*syntax.DefStmt  // entry only: the functions test_…, in order
 	guard   *syntax.IfStmt     // entry only: Python's if __name__ == "__main__"; nil when there is none
 }
 
@@ -118,6 +119,7 @@ func (g *graph) visit(at place, source []byte, entry bool) *module {
 	g.stack = g.stack[:len(g.stack)-1]
 	if entry {
 		m.main = g.checkMain(m, file)
+		m.tests = testsIn(file)
 	}
 
 	g.checkTypes(m, file)

@@ -28,6 +28,7 @@ const (
 type machine struct {
 	world    *World
 	id       string
+	name     string // for people; "" for none
 	provider string
 	gpuType  string
 	gpuCount int
@@ -74,18 +75,11 @@ func (w *World) rent(spec engine.NodeSpec, keep field) (*machine, error) {
 	query := *spec.Provision
 	query.Count = max(query.Count, 1)
 	w.mu.Lock()
-	offers := w.offers
-	if offers == nil {
-		offers = []gpu.Offer{fitting(query)}
-	}
 	err := w.trip("acquire", cmp.Or(query.Type, "GPU"))
 	w.mu.Unlock()
 	var best gpu.Offer
 	if err == nil {
-		var ranked []gpu.Offer
-		if ranked, err = engine.Rank(suitable(offers, query), query); err == nil { // calls back into the script
-			best = ranked[0]
-		}
+		best, err = w.best(query)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -94,7 +88,7 @@ func (w *World) rent(spec engine.NodeSpec, keep field) (*machine, error) {
 		return nil, err
 	}
 	m := &machine{
-		world: w, id: fmt.Sprintf("%s:fake-%d", best.Provider, len(w.machines)+1), provider: best.Provider, gpuType: best.GPUType,
+		world: w, name: spec.Name, id: fmt.Sprintf("%s:fake-%d", best.Provider, len(w.machines)+1), provider: best.Provider, gpuType: best.GPUType,
 		gpuCount: best.GPUCount, price: best.PriceTotal, rented: true, ours: true, keep: spec.KeepAlive != nil && *spec.KeepAlive, state: ready,
 		own: map[string][]byte{},
 	}
@@ -204,45 +198,6 @@ func (w *World) leaks() []string {
 		}
 	}
 	return all
-}
-
-// fitting is an offer that fits a query, for tests to which offers do not matter.
-func fitting(q gpu.Query) gpu.Offer {
-	o := gpu.Offer{
-		Provider: "fake", GPUType: q.Type, GPUCount: q.Count, VRAMGB: max(q.MinVRAM, 80), PricePerGPU: 1, CloudType: cmp.Or(q.CloudType, "secure"), Spot: q.Spot, CUDA: q.MinCUDA,
-	}
-	if len(q.Providers) > 0 {
-		o.Provider = q.Providers[0]
-	}
-	if q.MaxPrice > 0 && q.MaxPrice < o.PricePerGPU {
-		o.PricePerGPU = q.MaxPrice
-	}
-	o.PriceTotal = o.PricePerGPU * float64(o.GPUCount)
-	return o
-}
-
-// suitable drops the offers that a provider would not have answered the query with.
-func suitable(offers []gpu.Offer, q gpu.Query) []gpu.Offer {
-	var fit []gpu.Offer
-	for _, o := range offers {
-		named := q.Providers == nil
-		for _, p := range q.Providers {
-			named = named || p == o.Provider
-		}
-		words := true
-		has := strings.Fields(strings.ToUpper(o.GPUType))
-		for _, word := range strings.Fields(strings.ToUpper(q.Type)) {
-			found := false
-			for _, h := range has {
-				found = found || h == word
-			}
-			words = words && found
-		}
-		if named && words && o.GPUCount == q.Count && o.VRAMGB >= q.MinVRAM && (q.CloudType == "" || o.CloudType == q.CloudType) && (q.Spot || !o.Spot) {
-			fit = append(fit, o)
-		}
-	}
-	return fit
 }
 
 func lost(op, target string) error {

@@ -51,7 +51,7 @@ func (w *World) offersEntry() *builtins.Entry {
 func (w *World) nodesEntry() *builtins.Entry {
 	return w.set(builtins.Entry{
 		Name: "nodes", Doc: "Makes machines that exist already, for node_id.",
-		Params:  []builtins.Param{{Name: "nodes", Kind: nodesKind(), Doc: "dicts with id, gpu_type, gpu_count, price_per_hour, and rented = True for one that an earlier run of bifrost rented"}},
+		Params:  []builtins.Param{{Name: "nodes", Kind: nodesKind(), Doc: "dicts with id, name, gpu_type, gpu_count, price_per_hour, and rented = True for one that an earlier run of bifrost rented"}},
 		Example: "fake.nodes([{\"id\": \"runpod:abc123\", \"gpu_count\": 8}])\nprint(acquire_node(node_id = \"runpod:abc123\", keep_alive = True).gpu_count)  # 8",
 	}, func(c *builtins.Call) error {
 		for _, m := range builtins.Arg[[]*machine](c, "nodes") {

@@ -149,7 +149,7 @@ func nodesKind() builtins.Kind {
 		return rows(v, func(r *row) *machine {
 			r.need("id")
 			m := &machine{
-				id: r.text("id", ""), gpuType: r.text("gpu_type", ""), gpuCount: r.int("gpu_count", 0), price: r.number("price_per_hour", 0), ours: r.bool("rented"),
+				id: r.text("id", ""), name: r.text("name", ""), gpuType: r.text("gpu_type", ""), gpuCount: r.int("gpu_count", 0), price: r.number("price_per_hour", 0), ours: r.bool("rented"),
 				state: ready, own: map[string][]byte{},
 			}
 			var found bool
