@@ -123,7 +123,6 @@ func New(e Engine, opts Options) *Library {
 		prependType(),
 		stepType(),
 	}
-	l.modules = append(l.modules, opts.Modules...)
 	for _, t := range l.types {
 		l.byName[t.Name] = t
 	}
@@ -135,6 +134,7 @@ func New(e Engine, opts Options) *Library {
 		datetimeModule(),
 		timezoneModule(l), // has a value of a type
 	}
+	l.modules = append(l.modules, opts.Modules...)
 	return l
 }
 

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// WriteReference writes everything that scripts can say as Markdown. The text is the same every time.
-func WriteReference(w io.Writer) error {
+// WriteReference writes everything that scripts can say as Markdown, and what modules add to it in
+// tests. The text is the same every time.
+func WriteReference(w io.Writer, inTests ...*Module) error {
 	l := New(nil, Options{})
 	var b strings.Builder
 	b.WriteString("# Reference of the script language\n\n" +
@@ -23,20 +24,7 @@ func WriteReference(w io.Writer) error {
 		b.WriteString("## Modules\n\n")
 	}
 	for _, m := range l.modules {
-		fmt.Fprintf(&b, "### `%s`\n\n%s\n\n", m.Name, m.Doc)
-		if len(m.Constants) > 0 {
-			b.WriteString("| constant | type | meaning |\n|---|---|---|\n")
-			for _, c := range m.Constants {
-				fmt.Fprintf(&b, "| `%s.%s` | %s | %s |\n", m.Name, c.Name, cell(c.Kind), cell(c.Doc))
-			}
-			b.WriteByte('\n')
-		}
-		if m.Call != nil {
-			writeEntry(&b, "", m.Call)
-		}
-		for _, e := range m.Entries {
-			writeEntry(&b, m.Name, e)
-		}
+		writeModule(&b, m)
 	}
 	b.WriteString("## Types\n\n")
 	for _, t := range l.types {
@@ -52,8 +40,31 @@ func WriteReference(w io.Writer) error {
 			writeEntry(&b, t.Name, m)
 		}
 	}
+	if len(inTests) > 0 {
+		b.WriteString("## In tests\n\n`bifrost test` runs the functions `test_…` of files `*_test.star`, each in a run and a world of its own.\n\n")
+	}
+	for _, m := range inTests {
+		writeModule(&b, m)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func writeModule(b *strings.Builder, m *Module) {
+	fmt.Fprintf(b, "### `%s`\n\n%s\n\n", m.Name, m.Doc)
+	if len(m.Constants) > 0 {
+		b.WriteString("| constant | type | meaning |\n|---|---|---|\n")
+		for _, c := range m.Constants {
+			fmt.Fprintf(b, "| `%s.%s` | %s | %s |\n", m.Name, c.Name, cell(c.Kind), cell(c.Doc))
+		}
+		b.WriteByte('\n')
+	}
+	if m.Call != nil {
+		writeEntry(b, "", m.Call)
+	}
+	for _, e := range m.Entries {
+		writeEntry(b, m.Name, e)
+	}
 }
 
 func writeEntry(b *strings.Builder, owner string, e *Entry) {

@@ -2,6 +2,7 @@ package starlark
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	star "go.starlark.net/starlark"
@@ -56,7 +57,11 @@ func (h *Host) Test(ctx context.Context, file, name string) error {
 	}
 	defer r.loader.close()
 	err = r.within(ctx, func(t *Thread, globals star.StringDict) error {
-		_, err := t.Call(globals[name], nil, nil)
+		fn, ok := globals[name].(*star.Function)
+		if !ok {
+			return fmt.Errorf("there is no function %s", name)
+		}
+		_, err := t.Call(fn, nil, nil)
 		return err
 	})
 	if err == nil {

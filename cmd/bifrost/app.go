@@ -90,7 +90,7 @@ func newApp(env environment, in, out, errs *os.File) *app {
 // command runs the command line and says what went wrong.
 func (a *app) command(args []string) int {
 	root := newRoot(a)
-	root.SetArgs(args)
+	root.SetArgs(goFlags(args))
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)

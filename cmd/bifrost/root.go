@@ -66,6 +66,7 @@ func newRoot(a *app) *cobra.Command {
 		newPs(a), newLogs(a), newWait(a), newSSH(a), newCp(a), newSync(a),
 		newCancel(a), newTerminate(a), newReap(a),
 		newCheck(a), newFmt(a), newDoc(a),
+		newTest(a),
 		newDoctor(a), newVersion(a), newGuardian(a), newLocalNode(a),
 	} {
 		root.AddCommand(c)

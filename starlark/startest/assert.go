@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 
 	star "go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
@@ -81,6 +82,13 @@ func Assertions() []Assertion {
 	}
 }
 
+// param is the name of a parameter, from its place in the signature.
+func (a Assertion) param(i int) string {
+	_, inside, _ := strings.Cut(strings.TrimSuffix(a.Signature, ")"), "(")
+	name, _, _ := strings.Cut(strings.Split(inside, ", ")[i], " ")
+	return name
+}
+
 // module is assert, whose failures go to r.
 func module(r *report) value {
 	members := star.StringDict{}
@@ -89,8 +97,8 @@ func module(r *report) value {
 			thread := starlark.ThreadOf(t)
 			given := []value(args)
 			for _, kv := range kwargs {
-				if name := string(kv[0].(star.String)); name != "message" && name != "pattern" && name != "code" || len(given) != a.most-1 {
-					return nil, fmt.Errorf("%s: unexpected keyword argument %s; it is %s", b.Name(), name, a.Signature)
+				if name := string(kv[0].(star.String)); len(given) >= a.most || name != a.param(len(given)) {
+					return nil, fmt.Errorf("%s: unexpected %s = …; it is %s", b.Name(), name, a.Signature)
 				}
 				given = append(given, kv[1])
 			}
