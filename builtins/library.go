@@ -87,6 +87,7 @@ func New(e Engine, opts Options) *Library {
 		pollEntry(),
 		exitEntry(),
 		confirmEntry(),
+		importModuleEntry(),
 		secretEntry(),
 		// Python's own
 		printEntry(),

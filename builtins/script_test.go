@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/bifrost-run/bifrost/engine/report"
 	"github.com/bifrost-run/bifrost/starlark"
 	"github.com/bifrost-run/bifrost/starlark/policy"
+	"github.com/bifrost-run/bifrost/starlark/std"
 )
 
 var update = flag.Bool("update", false, "write what the scripts in testdata print as what is wanted of them")
@@ -118,7 +120,10 @@ func testLibrary(out io.Writer) *Library {
 }
 
 func testHost(lib *Library, out io.Writer, p policy.Policy) *starlark.Host {
-	return &starlark.Host{Predeclared: lib.Predeclared(), Gate: policy.NewGate(p), Stdout: out, Describe: Describe, HabitHint: HabitHint}
+	return &starlark.Host{
+		Predeclared: lib.Predeclared(), Libraries: map[string]fs.FS{"std": std.FS},
+		Gate: policy.NewGate(p), Stdout: out, Describe: Describe, HabitHint: HabitHint,
+	}
 }
 
 func runScript(t *testing.T, dir, file string) string {

@@ -123,7 +123,10 @@ func (r *Run) diagnose(err error) *Error {
 		e.Hint = r.Redactor.Redact(hint)
 	}
 	var limit *LimitError
+	var imported *ImportError
 	switch {
+	case errors.As(err, &imported) && e.Kind == "error":
+		e.Kind, e.Hint = "load", r.Redactor.Redact(imported.Hint)
 	case errors.As(err, &limit):
 		e.Kind, e.Hint = "limit", limit.Hint()
 	case errors.Is(err, context.Canceled) && e.Kind == "error":

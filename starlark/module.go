@@ -221,6 +221,11 @@ func (g *graph) target(m *module, spec string) (*module, error) {
 	if err != nil {
 		return nil, about(spec, err)
 	}
+	return g.module(at, spec)
+}
+
+// module returns the module at a place that is called spec.
+func (g *graph) module(at place, spec string) (*module, error) {
 	for i, v := range g.stack {
 		if v.module.place == at {
 			return nil, cycleError(g.stack[i:], v.module.name)

@@ -30,18 +30,13 @@ type Run struct {
 	ctx    context.Context         // of all threads
 	cancel context.CancelCauseFunc // ends it
 
-	mu      sync.Mutex
+	reading sync.Mutex // of modules; guards the loader
+
+	mu      sync.Mutex // guards what follows, and modules
 	loaded  map[*module]*loaded
 	threads map[*Thread]bool // those that may run
 
 	out sync.Mutex
-}
-
-// A loaded is a module that runs or has run.
-type loaded struct {
-	done    chan struct{}
-	globals star.StringDict
-	err     error
 }
 
 // Print writes text to the run's standard output, without the values of secrets.
@@ -56,45 +51,6 @@ func (r *Run) Print(text string) {
 
 // Limits returns what the run may use. No field is zero.
 func (r *Run) Limits() Limits { return r.limits }
-
-// load returns the globals of a module, which runs the first time that it is asked for. A load that
-// failed is forgotten, so that it fails the same way, or succeeds, when it is tried again.
-func (r *Run) load(t *Thread, spec string) (star.StringDict, error) {
-	var m *module
-	if t.module != nil {
-		m = t.module.loads[spec]
-	}
-	if m == nil {
-		return nil, &fileError{message: "no such module"} // unreachable for a graph without problems
-	}
-	r.mu.Lock()
-	l := r.loaded[m]
-	if l != nil {
-		r.mu.Unlock()
-		select {
-		case <-l.done:
-			return l.globals, l.err
-		case <-t.Context().Done():
-			return nil, t.Context().Err()
-		}
-	}
-	l = &loaded{done: make(chan struct{})}
-	r.loaded[m] = l
-	r.mu.Unlock()
-
-	own := r.newThread(t.Context(), m.name, m, true)
-	stop := watch(t.Context(), own.star)
-	l.globals, l.err = r.runTop(own, m)
-	stop()
-	own.done()
-	if l.err != nil {
-		r.mu.Lock()
-		delete(r.loaded, m)
-		r.mu.Unlock()
-	}
-	close(l.done)
-	return l.globals, l.err
-}
 
 // allModules returns the modules of the run's graph. The map does not change: a module that is imported
 // makes a new one.

@@ -253,7 +253,7 @@ func TestWrongFiles(t *testing.T) {
 		{"latin.star", "is not UTF-8: line 2", "save it as UTF-8"},
 		{"nul.star", "is not text", ""},
 		{"up.star", `"../x.star" leads outside the root`, config.File},
-		{"abs.star", "an absolute path is no module", ""},
+		{"abs.star", "is an absolute path", ""},
 		{"bare.star", "starts with ./", `write "./lib/a.star"`},
 		{"std.star", `"@std//hf.star": there is no @std`, "bifrost mod add std"},
 		{"typo.star", `"./lib/b.star" does not exist`, "there is a.star"},

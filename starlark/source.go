@@ -93,9 +93,9 @@ func (l *loader) resolve(from place, spec string) (place, error) {
 	case strings.HasPrefix(spec, "./"), strings.HasPrefix(spec, "../"):
 		name = path.Join(path.Dir(from.file), spec)
 	case path.IsAbs(spec):
-		return place{}, &fileError{"an absolute path is no module", `"//lib/x.star" starts at ` + src.where()}
+		return place{}, &fileError{"is an absolute path, which is no module", `"//lib/x.star" starts at ` + src.where()}
 	default:
-		return place{}, &fileError{"a module's path starts with ./ or ../ or // or @", fmt.Sprintf("write %q for a file beside this one", "./"+spec)}
+		return place{}, &fileError{"is no path of a module: one starts with ./ or ../ or // or @", fmt.Sprintf("write %q for a file beside this one", "./"+spec)}
 	}
 	if !fs.ValidPath(name) {
 		return place{}, outside(src)

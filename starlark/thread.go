@@ -19,6 +19,8 @@ type Thread struct {
 	star    *star.Thread
 	module  *module // whose top level the thread runs; nil for a forked thread
 	loading bool
+	loads   *loaded           // what the thread's work is for, while it loads
+	depth   int               // of modules that wait for it to be loaded
 	ctxs    []context.Context // innermost last
 	granted uint64            // steps that it has of the run's budget
 	raised  error             // why the thread was cancelled by Raise; nil when it was not
@@ -213,7 +215,7 @@ func (e *stopped) Unwrap() []error { return []error{e.cause, e.at} }
 // of this thread's context; stop must be called when it is no longer used.
 func (t *Thread) Fork(name string) (fork *Thread, stop func()) {
 	fork = t.run.newThread(t.Context(), name, nil, t.loading)
-	fork.behind = t.Packages()
+	fork.behind, fork.loads, fork.depth = t.Packages(), t.loads, t.depth
 	unwatch := watch(t.Context(), fork.star)
 	return fork, func() {
 		unwatch()

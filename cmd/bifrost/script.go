@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/starlark"
 	"github.com/bifrost-run/bifrost/starlark/policy"
+	"github.com/bifrost-run/bifrost/starlark/std"
 )
 
 // runScript runs a script on the real engine and tells runs of its jobs.
@@ -56,7 +58,8 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 // host returns what runs scripts over a library.
 func (a *app) host(lib *builtins.Library) *starlark.Host {
 	return &starlark.Host{
-		Predeclared: lib.Predeclared(), Gate: policy.NewGate(policy.Typed()), Stdout: a.screen.Stdout(), Redactor: a.redact,
+		Predeclared: lib.Predeclared(), Libraries: map[string]fs.FS{"std": std.FS},
+		Gate: policy.NewGate(policy.Typed()), Stdout: a.screen.Stdout(), Redactor: a.redact,
 		Describe: builtins.Describe, HabitHint: builtins.HabitHint,
 	}
 }
