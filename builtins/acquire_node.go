@@ -39,6 +39,7 @@ func (c *Call) nodeSpec() engine.NodeSpec {
 func acquireNodeEntry() *Entry {
 	return &Entry{
 		Name: "acquire_node", Result: "node", Effect: true,
+		Example:      "node = acquire_node(ssh = \"root@gpu.example.org\")\nnode.push(\"~/.bifrost/workspaces/tests\")\nprint(node.id)  # ssh:root@gpu.example.org",
 		Capabilities: []policy.Capability{policy.Rent, policy.SSH},
 		Doc: "Returns a node that is ready for work: rented, or one's own. A rented one is released when the script ends, normally or not, unless keep_alive or node.keep() keep it. " +
 			"Exactly one of provision, ssh and node_id is given.",

@@ -5,7 +5,8 @@ import star "go.starlark.net/starlark"
 func checkEntry() *Entry {
 	return &Entry{
 		Name: "check", Result: "None", Capabilities: pure,
-		Doc: "Stops the script with the message unless the condition is true, as Python's assert does.",
+		Example: "count = 8\ncheck(count in (1, 2, 4, 8), \"gradient accumulation is 8 / count\")",
+		Doc:     "Stops the script with the message unless the condition is true, as Python's assert does.",
 		Params: []Param{
 			{Name: "cond", Kind: anyKind(), Doc: "anything; its truth counts"},
 			{Name: "msg", Kind: messageKind(), Default: star.String("the check failed"), Doc: "what is wrong when it is not true"},

@@ -11,9 +11,10 @@ import (
 func failEntry() *Entry {
 	return &Entry{
 		Name: "fail", Result: "None", Capabilities: pure,
-		Doc:    "Stops the script with a message. With one error of attempt it raises that error again, with its kind and exit code.",
-		Params: []Param{{Name: "sep", Kind: messageKind(), Default: star.String(" "), KeywordOnly: true, Doc: "between the parts of the message"}},
-		Args:   "args",
+		Example: "def pick(region):\n    fail(\"no GPU in\", region)\n\nvalue, err = attempt(pick, \"EU\")\nprint(err)  # fail: no GPU in EU",
+		Doc:     "Stops the script with a message. With one error of attempt it raises that error again, with its kind and exit code.",
+		Params:  []Param{{Name: "sep", Kind: messageKind(), Default: star.String(" "), KeywordOnly: true, Doc: "between the parts of the message"}},
+		Args:    "args",
 		run: func(c *Call) (star.Value, error) {
 			if len(c.args) == 1 {
 				if o, ok := c.args[0].(*object); ok && o.typ.Name == "error" {

@@ -19,7 +19,8 @@ func providerNames() []string { return []string{"runpod", "vast", "lambda", "pri
 func gpuQueryEntry() *Entry {
 	return &Entry{
 		Name: "gpu_query", Result: "gpu_query", Capabilities: pure,
-		Doc: "Describes the machine to rent. Nothing is asked or rented until a verb uses it.",
+		Example: "machine = gpu_query(type = \"A100 80GB\", count = 2, max_price = 3.0)\nprint(machine.count, machine.cloud_type)  # 2 secure",
+		Doc:     "Describes the machine to rent. Nothing is asked or rented until a verb uses it.",
 		Params: []Param{
 			{Name: "type", Kind: orNone(nameKind()), Default: star.String("A100"), Doc: `words of the GPU's name: "A100" finds every A100, "A100 80GB" narrows it; None means any`},
 			{Name: "count", Kind: intKind(1, 64), Default: star.MakeInt(1), KeywordOnly: true, Doc: "GPUs on one machine"},

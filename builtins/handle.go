@@ -83,8 +83,9 @@ func handleMethods() []*Entry {
 		},
 		{
 			Name: "wait", Result: "int", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc:    `Waits for the job's end and returns its exit code, or 124 when the timeout of the wait or of the job has passed. A job that is gone without an exit record is an error of kind "lost".`,
-			Params: []Param{{Name: "timeout", Kind: orNone(durationKind()), Default: star.None, Doc: `seconds or "2h"; the job goes on when it has passed`}},
+			Example: "print(handle.wait(timeout = \"2h\"))  # 0",
+			Doc:     `Waits for the job's end and returns its exit code, or 124 when the timeout of the wait or of the job has passed. A job that is gone without an exit record is an error of kind "lost".`,
+			Params:  []Param{{Name: "timeout", Kind: orNone(durationKind()), Default: star.None, Doc: `seconds or "2h"; the job goes on when it has passed`}},
 			run: func(c *Call) (star.Value, error) {
 				code, err := of(c).Wait(c.context(), arg[time.Duration](c, "timeout"))
 				return star.MakeInt(code), err
@@ -92,7 +93,8 @@ func handleMethods() []*Entry {
 		},
 		{
 			Name: "status", Result: "str", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: `Returns the job's state: "running", "succeeded", "failed", "timeout", "cancelled" or "lost".`,
+			Example: "print(handle.status())  # running",
+			Doc:     `Returns the job's state: "running", "succeeded", "failed", "timeout", "cancelled" or "lost".`,
 			run: func(c *Call) (star.Value, error) {
 				s, err := of(c).Status(c.context())
 				return star.String(s), err
@@ -100,14 +102,16 @@ func handleMethods() []*Entry {
 		},
 		{
 			Name: "cancel", Result: "None", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Stops the job and returns when it has ended: TERM, a grace of seconds, KILL.",
-			run: func(c *Call) (star.Value, error) { return star.None, of(c).Cancel(c.context()) },
+			Example: "handle.cancel()",
+			Doc:     "Stops the job and returns when it has ended: TERM, a grace of seconds, KILL.",
+			run:     func(c *Call) (star.Value, error) { return star.None, of(c).Cancel(c.context()) },
 		},
 		{
 			Name: "download", Result: "transfer", Effect: true, Capabilities: []policy.Capability{policy.SSH, policy.WriteFile},
-			Doc:    "Fetches a file or folder, as cp would: an existing folder or a trailing slash receives it, else the name is the target.",
-			Params: downloadParams("relative to the job's working folder"),
-			needs:  onNodeAnd(policy.WriteFile, "local"),
+			Example: "print(handle.download(\"results/\", \"./local_results/\").files)  # 2",
+			Doc:     "Fetches a file or folder, as cp would: an existing folder or a trailing slash receives it, else the name is the target.",
+			Params:  downloadParams("relative to the job's working folder"),
+			needs:   onNodeAnd(policy.WriteFile, "local"),
 			run: func(c *Call) (star.Value, error) {
 				t, err := of(c).Download(c.context(), arg[string](c, "remote"), arg[string](c, "local"), arg[bool](c, "missing_ok"))
 				return c.lib.transfer(t), err
@@ -115,8 +119,9 @@ func handleMethods() []*Entry {
 		},
 		{
 			Name: "terminate", Result: "None", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Ends the machine now, whatever runs on it. A machine given with ssh= is never terminated.",
-			run: func(c *Call) (star.Value, error) { return star.None, of(c).Terminate(c.context()) },
+			Example: "handle.terminate()",
+			Doc:     "Ends the machine now, whatever runs on it. A machine given with ssh= is never terminated.",
+			run:     func(c *Call) (star.Value, error) { return star.None, of(c).Terminate(c.context()) },
 		},
 	}
 }

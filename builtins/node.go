@@ -60,7 +60,8 @@ func nodeMachine() []*Entry {
 	return []*Entry{
 		{
 			Name: "gpus", Result: "list of gpu", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Lists the GPUs as nvidia-smi shows them.",
+			Example: "for gpu in node.gpus():\n    print(gpu.index, gpu.name, gpu.memory_used_mb)  # 0 NVIDIA A100 10",
+			Doc:     "Lists the GPUs as nvidia-smi shows them.",
 			run: func(c *Call) (star.Value, error) {
 				gpus, err := nodeOf(c).GPUs(c.context())
 				if err != nil {
@@ -75,7 +76,8 @@ func nodeMachine() []*Entry {
 		},
 		{
 			Name: "wait_for_gpus", Result: "None", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: `Waits until the GPUs with these indexes are free: at most 1000 MB and 5 % in use. When the timeout has passed it is an error of kind "timeout" that says which are busy.`,
+			Example: "node.wait_for_gpus([0, 1], timeout = \"10m\")",
+			Doc:     `Waits until the GPUs with these indexes are free: at most 1000 MB and 5 % in use. When the timeout has passed it is an error of kind "timeout" that says which are busy.`,
 			Params: []Param{
 				{Name: "ids", Kind: intsKind(0, 1023), Doc: "indexes as in gpus()"},
 				{Name: "timeout", Kind: durationKind(), Default: star.MakeInt(600), Doc: `seconds or "10m"`},
@@ -86,7 +88,8 @@ func nodeMachine() []*Entry {
 		},
 		{
 			Name: "forward", Result: "int", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Opens a port on this machine that leads to one on the node, and returns its number. It is open until the node's scope ends.",
+			Example: "print(\"http://127.0.0.1:%d\" % node.forward(8000))  # http://127.0.0.1:4242",
+			Doc:     "Opens a port on this machine that leads to one on the node, and returns its number. It is open until the node's scope ends.",
 			Params: []Param{
 				{Name: "remote_port", Kind: intKind(1, 65535), Doc: "on the node"},
 				{Name: "local_port", Kind: intKind(0, 65535), Default: star.MakeInt(0), Doc: "here; 0 means any that is free"},
@@ -98,13 +101,15 @@ func nodeMachine() []*Entry {
 		},
 		{
 			Name: "keep", Result: "None", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Keeps a rented machine after its scope, until it is terminated by hand.",
-			run: func(c *Call) (star.Value, error) { return star.None, nodeOf(c).Keep(c.context()) },
+			Example: "node.keep()",
+			Doc:     "Keeps a rented machine after its scope, until it is terminated by hand.",
+			run:     func(c *Call) (star.Value, error) { return star.None, nodeOf(c).Keep(c.context()) },
 		},
 		{
 			Name: "terminate", Result: "None", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Ends the machine now, whatever runs on it. A machine given with ssh= is never terminated.",
-			run: func(c *Call) (star.Value, error) { return star.None, nodeOf(c).Terminate(c.context()) },
+			Example: "node.terminate()",
+			Doc:     "Ends the machine now, whatever runs on it. A machine given with ssh= is never terminated.",
+			run:     func(c *Call) (star.Value, error) { return star.None, nodeOf(c).Terminate(c.context()) },
 		},
 	}
 }

@@ -35,7 +35,8 @@ func nodeCommands() []*Entry {
 	return []*Entry{
 		{
 			Name: "exec", Result: "exec_result", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Runs a command and returns what it wrote and its exit code. It ends with the connection; for what must not, use submit.",
+			Example: "result = node.exec([\"nvidia-smi\", \"-L\"], timeout = \"10s\")\nif not result.ok:\n    fail(\"no driver: \" + result.stderr)",
+			Doc:     "Runs a command and returns what it wrote and its exit code. It ends with the connection; for what must not, use submit.",
 			Params: append(execParams(), Param{
 				Name: "check", Kind: boolKind(), Default: star.False, KeywordOnly: true, Doc: `another exit code than 0 is an error of kind "command"`,
 			}),
@@ -53,8 +54,9 @@ func nodeCommands() []*Entry {
 		},
 		{
 			Name: "exec_stream", Result: "lines", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc:    `Runs a command and returns its lines, stdout and stderr together, to go through with for. After the last line the exit code is checked: another one than 0 fails at the loop with an error of kind "command".`,
-			Params: execParams(),
+			Example: "lines = [line for line in node.exec_stream(\"uv sync\")]\nprint(lines)  # [\"one\", \"two\"]",
+			Doc:     `Runs a command and returns its lines, stdout and stderr together, to go through with for. After the last line the exit code is checked: another one than 0 fails at the loop with an error of kind "command".`,
+			Params:  execParams(),
 			run: func(c *Call) (star.Value, error) {
 				x, n := c.exec(), nodeOf(c)
 				return &lines{owner: c.recv, thread: c.thread, open: func(ctx context.Context) iter.Seq2[string, error] { return n.ExecStream(ctx, x) }}, nil

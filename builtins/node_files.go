@@ -18,7 +18,8 @@ func nodeFiles() []*Entry {
 	return []*Entry{
 		{
 			Name: "upload", Result: "transfer", Effect: true, Capabilities: []policy.Capability{policy.SSH, policy.ReadFile},
-			Doc: "Copies a local file or folder to the node, as cp would.",
+			Example: "print(node.upload(\"data\", \"inputs/\").files)  # 1",
+			Doc:     "Copies a local file or folder to the node, as cp would.",
 			Params: []Param{
 				{Name: "local", Kind: localPathKind(), Doc: "path here, from the current folder"},
 				{Name: "remote", Kind: nameKind(), Doc: "path on the node; an existing folder or a trailing slash receives, else the name is the target"},
@@ -31,9 +32,10 @@ func nodeFiles() []*Entry {
 		},
 		{
 			Name: "download", Result: "transfer", Effect: true, Capabilities: []policy.Capability{policy.SSH, policy.WriteFile},
-			Doc:    "Fetches a file or folder, as cp would: an existing folder or a trailing slash receives it, else the name is the target.",
-			Params: downloadParams("relative to the last pushed workspace, else to the home"),
-			needs:  onNodeAnd(policy.WriteFile, "local"),
+			Example: "node.download(\"results\", \"local_results\", missing_ok = True)",
+			Doc:     "Fetches a file or folder, as cp would: an existing folder or a trailing slash receives it, else the name is the target.",
+			Params:  downloadParams("relative to the last pushed workspace, else to the home"),
+			needs:   onNodeAnd(policy.WriteFile, "local"),
 			run: func(c *Call) (star.Value, error) {
 				t, err := nodeOf(c).Download(c.context(), arg[string](c, "remote"), arg[string](c, "local"), arg[bool](c, "missing_ok"))
 				return c.lib.transfer(t), err
@@ -41,7 +43,8 @@ func nodeFiles() []*Entry {
 		},
 		{
 			Name: "read_file", Result: "str", Effect: true, Capabilities: ssh, needs: onNode, Params: path,
-			Doc: "Returns the text of a file on the node. One that is not UTF-8 is an error; download takes every file.",
+			Example: "loss = node.read_file(\"results/loss.txt\").strip()",
+			Doc:     "Returns the text of a file on the node. One that is not UTF-8 is an error; download takes every file.",
 			run: func(c *Call) (star.Value, error) {
 				data, err := nodeOf(c).ReadFile(c.context(), arg[string](c, "path"))
 				if err == nil && !utf8.Valid(data) {
@@ -52,7 +55,8 @@ func nodeFiles() []*Entry {
 		},
 		{
 			Name: "write_file", Result: "None", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Writes a file on the node, byte for byte; its folder is made when missing.",
+			Example: "node.write_file(\"config.json\", json.dumps({\"lr\": 0.1}))",
+			Doc:     "Writes a file on the node, byte for byte; its folder is made when missing.",
 			Params: append(path[:1:1],
 				Param{Name: "data", Kind: dataKind(), Doc: "what the file holds then"},
 				Param{Name: "mode", Kind: intKind(0, 0o777), Default: star.MakeInt(0o644), KeywordOnly: true, Doc: "permissions, 0o755 for a program"},
@@ -63,7 +67,8 @@ func nodeFiles() []*Entry {
 		},
 		{
 			Name: "exists", Result: "bool", Effect: true, Capabilities: ssh, needs: onNode, Params: path,
-			Doc: "Whether there is a file or folder of this name on the node.",
+			Example: "print(node.exists(\"there\"), node.exists(\"results/loss.txt\"))  # True False",
+			Doc:     "Whether there is a file or folder of this name on the node.",
 			run: func(c *Call) (star.Value, error) {
 				ok, err := nodeOf(c).Exists(c.context(), arg[string](c, "path"))
 				return star.Bool(ok), err
@@ -71,8 +76,9 @@ func nodeFiles() []*Entry {
 		},
 		{
 			Name: "glob", Result: "list of str", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc:    "Lists the paths on the node that match a pattern, in order.",
-			Params: []Param{{Name: "pattern", Kind: nameKind(), Doc: `"results/*.json"`}},
+			Example: "print(node.glob(\"results/*.json\"))  # [\"a.json\", \"b.json\"]",
+			Doc:     "Lists the paths on the node that match a pattern, in order.",
+			Params:  []Param{{Name: "pattern", Kind: nameKind(), Doc: `"results/*.json"`}},
 			run: func(c *Call) (star.Value, error) {
 				all, err := nodeOf(c).Glob(c.context(), arg[string](c, "pattern"))
 				return stringList(all), err
@@ -80,7 +86,8 @@ func nodeFiles() []*Entry {
 		},
 		{
 			Name: "expand_path", Result: "str", Effect: true, Capabilities: ssh, needs: onNode, Params: path,
-			Doc: "Returns the absolute path on the node: ~/ is its home, a relative path starts where relative paths start.",
+			Example: "print(node.expand_path(\"models\"))  # /root/models",
+			Doc:     "Returns the absolute path on the node: ~/ is its home, a relative path starts where relative paths start.",
 			run: func(c *Call) (star.Value, error) {
 				p, err := nodeOf(c).ExpandPath(c.context(), arg[string](c, "path"))
 				return star.String(p), err

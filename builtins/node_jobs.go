@@ -33,7 +33,8 @@ func nodeJobs() []*Entry {
 	return []*Entry{
 		{
 			Name: "push", Result: "str", Effect: true, Capabilities: []policy.Capability{policy.SSH, policy.ReadFile},
-			Doc: "Pushes a local folder into a workspace, runs the bootstrap there, and returns the workspace's absolute path. Only what changed travels.",
+			Example: "path = node.push(\"~/.bifrost/workspaces/tests\", bootstrap = \"uv sync\")\nprint(path)  # /root/.bifrost/workspaces/tests",
+			Doc:     "Pushes a local folder into a workspace, runs the bootstrap there, and returns the workspace's absolute path. Only what changed travels.",
 			Params: []Param{
 				{Name: "workspace", Kind: nameKind(), Default: star.String(engine.DefaultWorkspace), Doc: "folder on the node"},
 				{Name: "source", Kind: orNone(localPathKind()), Default: star.None, Doc: "local folder; None means the script's root"},
@@ -49,7 +50,8 @@ func nodeJobs() []*Entry {
 		},
 		{
 			Name: "submit", Result: "handle", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Starts a job that outlives the connection and returns its handle.",
+			Example: "handle = node.submit([\"python\", \"train.py\"], name = \"train\", timeout = \"2h\")\nprint(handle.wait())  # 0",
+			Doc:     "Starts a job that outlives the connection and returns its handle.",
 			Params: append(submitParams(),
 				Param{Name: "timeout", Kind: orNone(durationKind()), Default: star.None, KeywordOnly: true, Doc: `seconds or "2h", enforced on the node; None means none`},
 				Param{Name: "replace", Kind: boolKind(), Default: star.True, KeywordOnly: true, Doc: "end a job of the same name that still runs; False refuses to start"},
@@ -66,7 +68,8 @@ func nodeJobs() []*Entry {
 		},
 		{
 			Name: "serve", Result: "server", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Starts a server and returns when its health endpoint answers. One that ends before that, or does not answer in time, is stopped and is an error with the end of its log.",
+			Example: "server = node.serve(\"vllm serve gpt2 --port 8000\", port = 8000, timeout = \"15m\")\nprint(server.url)  # http://127.0.0.1:4242",
+			Doc:     "Starts a server and returns when its health endpoint answers. One that ends before that, or does not answer in time, is stopped and is an error with the end of its log.",
 			Params: append(submitParams(),
 				Param{Name: "port", Kind: intKind(1, 65535), KeywordOnly: true, Doc: "that it listens on, on the node"},
 				Param{Name: "health_endpoint", Kind: nameKind(), Default: star.String("/health"), KeywordOnly: true, Doc: "path that answers 2xx when it is ready"},

@@ -11,9 +11,10 @@ import (
 func optionalEntry() *Entry {
 	return &Entry{
 		Name: "optional", Result: "optional", Capabilities: pure,
-		Doc:    "Marks a result that may be missing on the node.",
-		Params: []Param{{Name: "local", Kind: localPathKind(), Doc: "where it goes here, from the current folder"}},
-		run:    func(c *Call) (star.Value, error) { return c.description("optional", nil) },
+		Example: "results = {\"metrics.json\": \"./results/\", \"vllm.log\": optional(\"./results/\")}\nprint(results[\"vllm.log\"])  # optional(local = \"./results/\")",
+		Doc:     "Marks a result that may be missing on the node.",
+		Params:  []Param{{Name: "local", Kind: localPathKind(), Doc: "where it goes here, from the current folder"}},
+		run:     func(c *Call) (star.Value, error) { return c.description("optional", nil) },
 	}
 }
 

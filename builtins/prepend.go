@@ -5,9 +5,10 @@ import star "go.starlark.net/starlark"
 func prependEntry() *Entry {
 	return &Entry{
 		Name: "prepend", Result: "prepend", Capabilities: pure,
-		Doc:    `Marks the value of a variable in env: it is put in front of what the node has, with ":".`,
-		Params: []Param{{Name: "value", Kind: prependKind(), Doc: "a string or a secret"}},
-		run:    func(c *Call) (star.Value, error) { return c.description("prepend", nil) },
+		Example: "env = {\"PYTHONPATH\": prepend(\"/root/src\")}\nprint(env[\"PYTHONPATH\"].value)  # /root/src",
+		Doc:     `Marks the value of a variable in env: it is put in front of what the node has, with ":".`,
+		Params:  []Param{{Name: "value", Kind: prependKind(), Doc: "a string or a secret"}},
+		run:     func(c *Call) (star.Value, error) { return c.description("prepend", nil) },
 	}
 }
 

@@ -5,7 +5,8 @@ import star "go.starlark.net/starlark"
 func printEntry() *Entry {
 	return &Entry{
 		Name: "print", Result: "None", Capabilities: pure,
-		Doc: "Writes its arguments to standard output. The values of secrets are replaced by their names.",
+		Example: "print(\"step\", 3, sep = \" = \")  # step = 3",
+		Doc:     "Writes its arguments to standard output. The values of secrets are replaced by their names.",
 		Params: []Param{
 			{Name: "sep", Kind: messageKind(), Default: star.String(" "), KeywordOnly: true, Doc: "between two arguments"},
 			{Name: "end", Kind: messageKind(), Default: star.String("\n"), KeywordOnly: true, Doc: "after the last one"},

@@ -19,6 +19,7 @@ import (
 func remoteJobEntry() *Entry {
 	return &Entry{
 		Name: "remote_job", Result: "job", Capabilities: pure,
+		Example: "job = remote_job(\n    ssh = \"root@gpu.example.org\",\n    bootstrap = \"uv sync\",\n    command = [\"python\", \"train.py\"],\n    env = {\"HF_TOKEN\": secret(\"HF_TOKEN\")},\n    results = {\"results/\": \"./local_results/\"},\n)\nprint(job.command)  # [\"python\", \"train.py\"]",
 		Doc: "Describes one run: the machine, what to send, what to run, what to bring home. Nothing happens until `with_job` or `job.start`. " +
 			"Exactly one of provision, ssh and node_id is given.",
 		Params: []Param{

@@ -40,6 +40,7 @@ func (s *Secret) refuse(op string) error {
 func secretEntry() *Entry {
 	return &Entry{
 		Name: "secret", Result: "secret", Effect: true, Capabilities: []policy.Capability{policy.Env},
+		Example: "token = secret(\"HF_TOKEN\")\nprint(token)  # <secret HF_TOKEN>\nprint(secret(\"WANDB_API_KEY\", optional = True))  # None",
 		Doc: "Returns the value of a variable of this machine's environment, or of the .env file in the script's root, as a value that goes to a node in env and prints as `<secret NAME>`. " +
 			"Adding it to text or encoding it is an error.",
 		Params: []Param{

@@ -27,13 +27,15 @@ func serverType() *Type {
 	methods := append(handleMethods(),
 		&Entry{
 			Name: "healthy", Result: "bool", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Whether the health endpoint answers now.",
-			run: func(c *Call) (star.Value, error) { return star.Bool(of(c).Healthy(c.context())), nil },
+			Example: "print(server.healthy())  # True",
+			Doc:     "Whether the health endpoint answers now.",
+			run:     func(c *Call) (star.Value, error) { return star.Bool(of(c).Healthy(c.context())), nil },
 		},
 		&Entry{
 			Name: "stop", Result: "None", Effect: true, Capabilities: ssh, needs: onNode,
-			Doc: "Stops the server and closes its local port.",
-			run: func(c *Call) (star.Value, error) { return star.None, of(c).Stop(c.context()) },
+			Example: "server.stop()",
+			Doc:     "Stops the server and closes its local port.",
+			run:     func(c *Call) (star.Value, error) { return star.None, of(c).Stop(c.context()) },
 		},
 	)
 	return &Type{

@@ -9,6 +9,7 @@ import (
 func startEntry() *Entry {
 	return &Entry{
 		Name: "start", Result: "handle", Effect: true,
+		Example:      "handle = job.start(finish = True)\nprint(\"bifrost attach \" + handle.job_id)  # bifrost attach train-1",
 		Capabilities: []policy.Capability{policy.Rent, policy.SSH, policy.ReadFile, policy.WriteFile},
 		Doc:          "Starts the job and leaves it: no results are fetched and nothing is released when the script ends. The job lives on, and every command of bifrost finds it by its id.",
 		Params: []Param{

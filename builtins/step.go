@@ -11,7 +11,8 @@ import (
 func stepEntry() *Entry {
 	return &Entry{
 		Name: "step", Result: "step", Capabilities: pure,
-		Doc: "Describes a bootstrap step that depends on some of the pushed files only: it is run again when its text, the steps before it or those files change.",
+		Example: "job = remote_job(\n    ssh = \"gpu\",\n    bootstrap = [step(\"uv sync\", inputs = [\"uv.lock\", \"pyproject.toml\"]), \"make data\"],\n    command = \"python train.py\",\n)",
+		Doc:     "Describes a bootstrap step that depends on some of the pushed files only: it is run again when its text, the steps before it or those files change.",
 		Params: []Param{
 			{Name: "cmd", Kind: stepTextKind(), Doc: "text for bash -c (sh -c where there is none)"},
 			{Name: "inputs", Kind: orNone(stringsKind()), Default: star.None, KeywordOnly: true, Doc: `patterns of pushed files, "uv.lock" or "src/**"; None means all of them`},

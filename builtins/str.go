@@ -5,8 +5,9 @@ import star "go.starlark.net/starlark"
 func strEntry() *Entry {
 	return &Entry{
 		Name: "str", Result: "str", Capabilities: pure,
-		Doc:    "Returns the text of a value. That of a secret is an error.",
-		Params: []Param{{Name: "x", Kind: anyKind(), Default: star.String(""), Doc: "the value"}},
+		Example: "print(\"lr is \" + str(0.1))  # lr is 0.1",
+		Doc:     "Returns the text of a value. That of a secret is an error.",
+		Params:  []Param{{Name: "x", Kind: anyKind(), Default: star.String(""), Doc: "the value"}},
 		run: func(c *Call) (star.Value, error) {
 			switch x := c.raw["x"].(type) {
 			case star.String:

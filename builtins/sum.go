@@ -8,7 +8,8 @@ import (
 func sumEntry() *Entry {
 	return &Entry{
 		Name: "sum", Result: "number", Capabilities: pure,
-		Doc: "Adds up the elements of a list or another iterable.",
+		Example: "print(sum([1.5, 2]), sum([n * n for n in range(4)]))  # 3.5 14",
+		Doc:     "Adds up the elements of a list or another iterable.",
 		Params: []Param{
 			{Name: "iterable", Kind: iterableKind(), Doc: "numbers"},
 			{Name: "start", Kind: numberKind(), Default: star.MakeInt(0), Doc: "what they are added to"},
