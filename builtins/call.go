@@ -3,6 +3,7 @@ package builtins
 import (
 	"context"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"slices"
 
@@ -52,6 +53,13 @@ func (c *Call) notice(format string, args ...any) {
 func (c *Call) noticeOnce(format string, args ...any) {
 	if _, told := c.lib.told.LoadOrStore(fmt.Sprintf(format, args...), true); !told {
 		c.notice(format, args...)
+	}
+}
+
+// stderr writes whole lines to standard error, without the values of secrets.
+func (c *Call) stderr(lines string) {
+	if w := c.lib.opts.Stderr; w != nil {
+		io.WriteString(w, c.thread.Run().Redactor.Redact(lines)) // as with print, what nobody reads ends no script
 	}
 }
 

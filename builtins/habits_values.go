@@ -162,6 +162,10 @@ var memberHabits = map[string]string{
 	"hashlib.sha1":           "write hashlib.sha256(data)",
 	"shlex.shlex":            "write shlex.quote(text)",
 	"exec_result.returncode": "write .exit_code, or .ok",
+
+	"ArgumentParser.parse_known_args": "parse_args refuses what the parser does not know; nargs = argparse.REMAINDER takes all that follows",
+	"ArgumentParser.add_subparsers":   `write a script for each command, or parser.add_argument("command", choices = [...])`,
+	"ArgumentParser.exit":             "write exit(code), or parser.error(text)",
 }
 
 // keywordHabits are arguments that functions of Python take and ours do not.

@@ -32,6 +32,8 @@ type Options struct {
 	WorkDir string
 	// Clock is what scripts read the time from and wait by; nil means this machine's.
 	Clock Clock
+	// Stderr gets whole lines that scripts write to standard error, usage errors for one; nil discards.
+	Stderr io.Writer
 	// Report gets the notices that the builtins have for the user; nil discards them.
 	Report report.Sink
 
@@ -123,11 +125,16 @@ func New(e Engine, opts Options) *Library {
 		optionalType(),
 		prependType(),
 		stepType(),
+		argumentParserType(),
+		argumentGroupType(),
+		mutuallyExclusiveGroupType(),
+		namespaceType(),
 	}
 	for _, t := range l.types {
 		l.byName[t.Name] = t
 	}
 	l.modules = []*Module{
+		argparseModule(),
 		jsonModule(),
 		reModule(),
 		mathModule(),

@@ -19,6 +19,9 @@ func (m *moduleValue) Freeze()               {}
 func (m *moduleValue) Truth() star.Bool      { return true }
 func (m *moduleValue) Hash() (uint32, error) { return 0, fmt.Errorf("unhashable: module") }
 
+// TakesArgs implements starlark.ArgsTaker.
+func (m *moduleValue) TakesArgs() bool { return m.mod.TakesArgs }
+
 // Attr implements star.HasAttrs.
 func (m *moduleValue) Attr(name string) (star.Value, error) {
 	for _, e := range m.mod.Entries {

@@ -46,7 +46,6 @@ func (o *object) String() string {
 }
 
 func (o *object) Type() string     { return o.typ.Name }
-func (o *object) Freeze()          { o.values.Freeze() }
 func (o *object) Truth() star.Bool { return true }
 
 // Parts implements starlark.Composite.
@@ -56,6 +55,14 @@ func (o *object) Parts() []star.Value {
 		parts = append(parts, v)
 	}
 	return parts
+}
+
+// Freeze implements star.Value. What an object stands for may be something that can still be built.
+func (o *object) Freeze() {
+	o.values.Freeze()
+	if d, ok := o.data.(interface{ Freeze() }); ok {
+		d.Freeze()
+	}
 }
 
 // Hash implements star.Value.

@@ -114,6 +114,7 @@ func testLibrary(out io.Writer) *Library {
 			fmt.Fprintf(out, "%s [y/N] y\n", question)
 			return true, nil
 		},
+		Stderr: out,
 		Report: func(e report.Event) { fmt.Fprintf(out, "notice: %s\n", e.Text) },
 		Ended:  func(r engine.Result, _ error) { fmt.Fprintf(out, "[ended %s %s %d]\n", r.JobID, r.Status, r.ExitCode) },
 	})

@@ -62,6 +62,7 @@ type Module struct {
 	Doc       string
 	Entries   []*Entry
 	Constants []Constant
+	TakesArgs bool // a script that names it takes arguments
 
 	Call *Entry // what the name does when it is called: datetime(2024, 5, 6); nil: it cannot be
 }

@@ -70,12 +70,8 @@ func (h *Host) Exec(ctx context.Context, file string, args []string) (Outcome, e
 		return Outcome{}, err
 	}
 	defer r.loader.close()
-	if entry := r.entry; len(args) > 0 && !takesArgv(entry.main) {
-		hint := "define def main(argv): to take them"
-		if entry.main != nil {
-			hint = "give main a parameter to take them: def main(argv):"
-		}
-		return Outcome{}, &ArgsError{File: entry.name, Args: args, Hint: hint}
+	if err := r.refuseArgs(); err != nil {
+		return Outcome{}, err
 	}
 	return r.exec(ctx, r.entry)
 }
@@ -92,6 +88,7 @@ func (h *Host) start(file string, args []string) (*Run, error) {
 	}
 	r := h.newRun(g.modules)
 	r.Root, r.Entry, r.Args, r.loader, r.entry = g.loader.project.dir, file, args, g.loader, entry
+	r.takesArgs = g.takesArgs || takesArgv(entry.main)
 	return r, nil
 }
 
@@ -203,14 +200,6 @@ func (r *Run) runTop(t *Thread, m *module) (star.StringDict, error) {
 		err = &placed{err: errors.Join(err, freezeErr), frame: Frame{File: m.name, Line: 1, Col: 1}}
 	}
 	return globals, t.explain(err)
-}
-
-func argvList(args []string) *star.List {
-	values := make([]star.Value, len(args))
-	for i, arg := range args {
-		values[i] = star.String(arg)
-	}
-	return star.NewList(values)
 }
 
 // take makes the exit code of what main returned.

@@ -28,6 +28,7 @@ type module struct {
 	main    *syntax.DefStmt    // entry only; nil when there is no main
 	tests   []*syntax.DefStmt  // entry only: the functions test_…, in order
 	guard   *syntax.IfStmt     // entry only: Python's if __name__ == "__main__"; nil when there is none
+	doc     string             // entry only: the text that it begins with
 }
 
 // A graph is a script with all modules that it loads.
@@ -40,6 +41,7 @@ type graph struct {
 	order       map[string]int // of the modules' names, the entry first
 	stack       []visit
 	problems    []Problem
+	takesArgs   bool // a module names an ArgsTaker
 }
 
 // A visit is a module whose loads are being followed, for the chain of a cycle.
@@ -50,10 +52,12 @@ type visit struct {
 
 func newGraph(l *loader) *graph {
 	names := l.host.names()
-	return &graph{
-		loader: l, predeclared: names.Keys(), predeclare: names.Has, hint: l.host.HabitHint,
+	g := &graph{
+		loader: l, predeclared: names.Keys(), hint: l.host.HabitHint,
 		modules: map[place]*module{}, order: map[string]int{},
 	}
+	g.predeclare = g.uses(names)
+	return g
 }
 
 // readEntry reads the script and everything that it loads. The problems are those of the whole graph.
@@ -118,7 +122,7 @@ func (g *graph) visit(at place, source []byte, entry bool) *module {
 	}
 	g.stack = g.stack[:len(g.stack)-1]
 	if entry {
-		m.main = g.checkMain(m, file)
+		m.main, m.doc = g.checkMain(m, file), docOf(file)
 		m.tests = testsIn(file)
 	}
 

@@ -19,11 +19,12 @@ type Run struct {
 	Gate     *policy.Gate
 	Redactor *Redactor
 
-	host    *Host
-	loader  *loader
-	entry   *module
-	names   star.StringDict // that scripts see beside those of the interpreter
-	modules map[place]*module
+	host      *Host
+	loader    *loader
+	entry     *module
+	takesArgs bool            // whether something in the script can read its arguments
+	names     star.StringDict // that scripts see beside those of the interpreter
+	modules   map[place]*module
 
 	limits Limits
 	steps  *budget

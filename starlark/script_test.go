@@ -156,6 +156,9 @@ func testHost() *Host {
 				return star.String(fmt.Sprintf("caught %v (the engine's: %v)", err, errors.Is(err, errTest))), nil
 			}),
 			"loading": builtin("loading", func(t *Thread, _ star.Tuple) (star.Value, error) { return star.Bool(t.Loading()), nil }),
+			"argsparser": argsTaker{star.NewBuiltin("argsparser", func(*star.Thread, *star.Builtin, star.Tuple, []star.Tuple) (star.Value, error) {
+				return star.None, nil
+			})},
 			"hide": builtin("hide", func(t *Thread, args star.Tuple) (star.Value, error) {
 				t.Run().Redactor.Add("NAME", string(args[0].(star.String)))
 				return star.None, nil
@@ -163,6 +166,11 @@ func testHost() *Host {
 		},
 	}
 }
+
+// argsTaker is a predeclared function through which scripts read their arguments.
+type argsTaker struct{ *star.Builtin }
+
+func (argsTaker) TakesArgs() bool { return true }
 
 // A brokenStream yields two values, then fails.
 type brokenStream struct{ thread *Thread }

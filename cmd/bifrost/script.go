@@ -14,6 +14,7 @@ import (
 	star "go.starlark.net/starlark"
 
 	"github.com/bifrost-run/bifrost/builtins"
+	"github.com/bifrost-run/bifrost/cmd/bifrost/internal/screen"
 	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/starlark"
 	"github.com/bifrost-run/bifrost/starlark/policy"
@@ -43,6 +44,7 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 		Fresh:     r.fresh,
 		Getenv:    a.env.Lookup, // asked through the gate only
 		Confirm:   a.confirm,
+		Stderr:    stderr{a.screen},
 		Report:    a.screen.Event,
 		Started:   func(builtins.Handle) { r.stopper.started() },
 		Ended: func(res engine.Result, err error) {
@@ -62,6 +64,14 @@ func (a *app) host(lib *builtins.Library) *starlark.Host {
 		Gate: policy.NewGate(policy.Typed()), Stdout: a.screen.Stdout(), Redactor: a.redact,
 		Describe: builtins.Describe, HabitHint: builtins.HabitHint,
 	}
+}
+
+// stderr writes whole lines between those of the screen.
+type stderr struct{ screen *screen.Screen }
+
+func (w stderr) Write(lines []byte) (int, error) {
+	w.screen.Line(string(lines))
+	return len(lines), nil
 }
 
 func leftRunning(id string, finish bool) string {

@@ -1,0 +1,110 @@
+package argparse
+
+import (
+	"fmt"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode"
+
+	star "go.starlark.net/starlark"
+)
+
+var (
+	pythonInt   = regexp.MustCompile(`^[+-]?\d+(_\d+)*$`)
+	pythonFloat = regexp.MustCompile(`(?i)^[+-]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$`)
+	pythonWords = regexp.MustCompile(`(?i)^[+-]?(inf|infinity|nan)$`)
+)
+
+// parseInt is Python's int(text): " 5 " and "1_000" are numbers, "0x10" and "1.0" are none.
+func parseInt(text string) (star.Value, bool) {
+	text = strings.TrimFunc(text, unicode.IsSpace)
+	if !pythonInt.MatchString(text) {
+		return nil, false
+	}
+	n, ok := new(big.Int).SetString(strings.ReplaceAll(text, "_", ""), 10)
+	if !ok {
+		return nil, false
+	}
+	return star.MakeBigInt(n), true
+}
+
+// parseFloat is Python's float(text).
+func parseFloat(text string) (star.Value, bool) {
+	text = strings.TrimFunc(text, unicode.IsSpace)
+	if !pythonFloat.MatchString(text) && !pythonWords.MatchString(text) {
+		return nil, false
+	}
+	f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)
+	if err != nil && f == 0 {
+		return nil, false
+	}
+	return star.Float(f), true // out of range is infinite
+}
+
+// quote is Python's repr of a string.
+func quote(s string) string {
+	q := '\''
+	if strings.ContainsRune(s, '\'') && !strings.ContainsRune(s, '"') {
+		q = '"'
+	}
+	var b strings.Builder
+	b.WriteRune(q)
+	for i, r := range s {
+		switch {
+		case r == q || r == '\\':
+			b.WriteString(`\` + string(r))
+		case r == '\n':
+			b.WriteString(`\n`)
+		case r == '\r':
+			b.WriteString(`\r`)
+		case r == '\t':
+			b.WriteString(`\t`)
+		case r == unicode.ReplacementChar && s[i] != "\uFFFD"[0]: // a byte that is no text: Python's surrogate
+			fmt.Fprintf(&b, `\udc%02x`, s[i])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		case r < 0x100:
+			fmt.Fprintf(&b, `\x%02x`, r)
+		case r < 0x10000:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		}
+	}
+	b.WriteRune(q)
+	return b.String()
+}
+
+// repr is Python's repr of a value, as far as the two languages have the same values.
+func repr(v star.Value) string {
+	switch v := v.(type) {
+	case star.String:
+		return quote(string(v))
+	case *star.List:
+		return "[" + reprs(v) + "]"
+	case star.Tuple:
+		if len(v) == 1 {
+			return "(" + repr(v[0]) + ",)"
+		}
+		return "(" + reprs(v) + ")"
+	}
+	return v.String()
+}
+
+func reprs(items star.Indexable) string {
+	all := make([]string, items.Len())
+	for i := range all {
+		all[i] = repr(items.Index(i))
+	}
+	return strings.Join(all, ", ")
+}
+
+// str is Python's str of a value.
+func str(v star.Value) string {
+	if s, ok := star.AsString(v); ok {
+		return s
+	}
+	return repr(v)
+}
