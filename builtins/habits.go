@@ -86,7 +86,7 @@ func membersOf(name string) (names []string, ours bool) {
 	l := New(nil, Options{})
 	for _, t := range l.types {
 		if t.Name == name {
-			return t.memberNames(), true
+			return t.memberNames(), t.attr == nil // the table does not know members that one value alone has
 		}
 	}
 	for _, m := range l.modules {
