@@ -170,33 +170,11 @@ func (c *Call) parties() []string {
 	return slices.Compact(all)
 }
 
-// originOf are the vendored modules that had a part in a description, or in those within a list or dict.
-func originOf(v star.Value) []string { return originsIn(v, map[star.Value]bool{}) }
-
-// originsIn looks into no list or dict twice: one may have itself as an element.
-func originsIn(v star.Value, seen map[star.Value]bool) []string {
+// originOf are the vendored modules that had a part in the descriptions within a value.
+func originOf(v star.Value) []string {
 	var all []string
-	switch v := v.(type) {
-	case *object:
-		return v.origin
-	case *star.List, star.Tuple:
-		if list, ok := v.(*star.List); ok {
-			if seen[list] {
-				return nil
-			}
-			seen[list] = true
-		}
-		for element := range star.Elements(v.(star.Iterable)) {
-			all = append(all, originsIn(element, seen)...)
-		}
-	case *star.Dict:
-		if seen[v] {
-			return nil
-		}
-		seen[v] = true
-		for _, value := range v.Entries() {
-			all = append(all, originsIn(value, seen)...)
-		}
+	for _, o := range starlark.Find(v, func(v star.Value) bool { o, ok := v.(*object); return ok && len(o.origin) > 0 }) {
+		all = append(all, o.(*object).origin...)
 	}
 	return all
 }

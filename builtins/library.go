@@ -87,6 +87,7 @@ func New(e Engine, opts Options) *Library {
 		failEntry(),
 		checkEntry(),
 		pollEntry(),
+		parallelEntry(),
 		exitEntry(),
 		confirmEntry(),
 		importModuleEntry(),

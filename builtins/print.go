@@ -17,7 +17,7 @@ func printEntry() *Entry {
 			if err != nil {
 				return nil, err
 			}
-			c.thread.Run().Print(text + arg[string](c, "end"))
+			c.thread.Print(text + arg[string](c, "end"))
 			return star.None, nil
 		},
 	}

@@ -71,7 +71,7 @@ func TestTableIsComplete(t *testing.T) {
 func TestEmptyPolicyRefuses(t *testing.T) {
 	t.Parallel()
 	calls := map[string]string{
-		"with_job": `with_job(job)`, "acquire_node": `acquire_node(ssh = "gpu")`, "with_node": `with_node(print, ssh = "gpu")`,
+		"with_job": `with_job(job)`, "parallel": `parallel(with_job, [("a", job)])`, "acquire_node": `acquire_node(ssh = "gpu")`, "with_node": `with_node(print, ssh = "gpu")`,
 		"attach_job": `attach_job("train-1")`, "find_offers": `find_offers(gpu_query())`,
 		"list_nodes": `list_nodes()`, "find_node": `find_node("local:1")`,
 		"secret": `secret("HF_TOKEN")`, "job.start": `job.start()`,

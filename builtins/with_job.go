@@ -33,7 +33,7 @@ func withJobEntry() *Entry {
 				return nil, err
 			}
 			value := star.Value(star.None)
-			opts := RunOptions{Stdout: c.lib.opts.JobOutput, Started: c.lib.opts.Started}
+			opts := RunOptions{Stdout: c.jobOutput(), Started: c.lib.opts.Started}
 			if fn := c.raw["fn"]; fn != star.None {
 				opts.Body = func(ctx context.Context, h Handle) error {
 					v, err := c.callIn(ctx, fn, c.handle(h, s))

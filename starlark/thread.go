@@ -22,6 +22,7 @@ type Thread struct {
 	loads   *loaded           // what the thread's work is for, while it loads
 	depth   int               // of modules that wait for it to be loaded
 	ctxs    []context.Context // innermost last
+	out     Output            // nil for the run's
 	granted uint64            // steps that it has of the run's budget
 	raised  error             // why the thread was cancelled by Raise; nil when it was not
 	behind  []string          // Packages of the thread that this one was forked from
@@ -38,7 +39,7 @@ func (r *Run) newThread(ctx context.Context, name string, m *module, loading boo
 	t.star = &star.Thread{
 		Name:  name,
 		Load:  func(_ *star.Thread, spec string) (star.StringDict, error) { return r.load(t, spec) },
-		Print: func(_ *star.Thread, text string) { r.Print(text + "\n") },
+		Print: func(_ *star.Thread, text string) { t.Print(text + "\n") },
 	}
 	t.star.SetLocal(threadKey, t)
 	r.mu.Lock()
@@ -77,6 +78,26 @@ func (t *Thread) Run() *Run { return t.run }
 
 // Star returns the interpreter's thread.
 func (t *Thread) Star() *star.Thread { return t.star }
+
+// An Output is where a thread prints, instead of the run's standard output.
+type Output interface {
+	Print(text string) // of any goroutine; it redacts
+}
+
+// SetOutput makes the thread, and those that are forked from it from now on, print elsewhere.
+func (t *Thread) SetOutput(out Output) { t.out = out }
+
+// Output returns where the thread prints; nil means the run's standard output.
+func (t *Thread) Output() Output { return t.out }
+
+// Print writes text to where the thread prints, without the values of secrets.
+func (t *Thread) Print(text string) {
+	if t.out != nil {
+		t.out.Print(text)
+		return
+	}
+	t.run.Print(text)
+}
 
 // Loading reports whether the thread runs the top level of a loaded module, where nothing may have
 // an effect.
@@ -215,7 +236,7 @@ func (e *stopped) Unwrap() []error { return []error{e.cause, e.at} }
 // of this thread's context; stop must be called when it is no longer used.
 func (t *Thread) Fork(name string) (fork *Thread, stop func()) {
 	fork = t.run.newThread(t.Context(), name, nil, t.loading)
-	fork.behind, fork.loads, fork.depth = t.Packages(), t.loads, t.depth
+	fork.behind, fork.out, fork.loads, fork.depth = t.Packages(), t.out, t.loads, t.depth
 	unwatch := watch(t.Context(), fork.star)
 	return fork, func() {
 		unwatch()

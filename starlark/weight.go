@@ -58,6 +58,47 @@ func (e *LimitError) nested() error {
 	return &LimitError{Limit: "nesting", What: e.What, Max: freezeDepth, Got: e.Got}
 }
 
+// Share freezes v for the use by several threads at once: with the globals of the functions in it, which at the
+// top level of a script are not frozen yet. What names it.
+func Share(what string, v star.Value) error {
+	globals := map[*star.Module]star.StringDict{}
+	find := measurement{most: freezeTuples, depth: freezeDepth, closures: true, leaf: func(v star.Value) int64 {
+		if fn, ok := v.(*star.Function); ok && globals[fn.Module()] == nil {
+			globals[fn.Module()] = fn.Globals()
+		}
+		return 0
+	}}
+	if err := Freeze(what, v); err != nil {
+		return err
+	}
+	_ = find.measure(v) // within the bounds, or Freeze had refused it
+	for _, names := range globals {
+		if err := freezeAll(names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Find returns v and the values inside of it that match. It does not look into functions, and finds nothing
+// in what is nested too deep to be frozen.
+func Find(v star.Value, match func(v star.Value) bool) []star.Value {
+	var found []star.Value
+	m := measurement{most: freezeTuples, depth: freezeDepth, leaf: func(v star.Value) int64 {
+		if match(v) {
+			found = append(found, v)
+		}
+		if _, ok := v.(star.Tuple); ok {
+			return 1
+		}
+		return 0
+	}}
+	if m.measure(v) != nil {
+		return nil
+	}
+	return found
+}
+
 // freezeAll freezes the globals of a module.
 func freezeAll(globals star.StringDict) error {
 	var errs []error

@@ -417,3 +417,51 @@ func TestKilledBeforeTheJob(t *testing.T) {
 		t.Errorf("local nodes are left: %v, %v", left, err)
 	}
 }
+
+// newParallelSession prepares a folder with a script that runs two jobs at once, which wait for ./go-on in
+// their homes.
+func newParallelSession(t *testing.T) *session {
+	t.Helper()
+	s := newFolder(t)
+	s.script("deploy.star", `
+def run(name):
+    return with_job(remote_job(provision = gpu_query(type = None, providers = "local"), name = name, timeout = None,
+        command = """echo be''gun `+"`basename $PWD`"+`; while [ ! -e ~/go-on ]; do sleep 0.05; done; echo ended""")).status
+
+print([v for v, err in parallel(run, ["one", "two"])])
+`)
+	return s
+}
+
+func TestParallelJobsEnd(t *testing.T) {
+	t.Parallel()
+	s := newParallelSession(t)
+	s.start("exec", "deploy.star")
+	s.await("[one] begun")
+	s.await("[two] begun")
+	for _, job := range []string{"one", "two"} {
+		s.output("ssh", job, "touch go-on")
+	}
+	s.exits(0)
+	s.wants(s.text(), "[one] ended\n")
+	s.wants(s.text(), "[two] ended\n")
+	s.wants(s.text(), `["succeeded", "succeeded"]`)
+	s.wants(s.output("ps"), "no jobs and no machines")
+	if got := strings.Count(s.output("ps", "-a"), " succeeded "); got != 2 {
+		t.Errorf("the journal has %d jobs that succeeded, want 2:\n%s", got, s.output("ps", "-a"))
+	}
+}
+
+func TestParallelJobsInterrupted(t *testing.T) {
+	t.Parallel()
+	s := newParallelSession(t)
+	s.start("exec", "deploy.star")
+	s.await("[one] begun")
+	s.await("[two] begun")
+	s.signal(os.Interrupt)
+	s.exits(130)
+	if got := strings.Count(s.text(), "terminated and confirmed"); got < 2 {
+		t.Errorf("%d machines are terminated and confirmed, want 2", got)
+	}
+	s.wants(s.output("ps"), "no jobs and no machines")
+}
