@@ -257,3 +257,15 @@ func cause(err error) error {
 	}
 	return err
 }
+
+// RootOfFolder returns the root of the scripts in a folder: the absolute path, without symbolic links.
+func RootOfFolder(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	if abs, err = filepath.EvalSymlinks(abs); err != nil {
+		return "", err
+	}
+	return findRoot(abs), nil
+}
