@@ -196,6 +196,9 @@ func TestTrain(t *testing.T) {
 			if stdout != "training\n" {
 				t.Errorf("stdout %q", stdout)
 			}
+			if strings.Count(stderr, script+" connects to ") != 1 {
+				t.Error("stderr does not show once where the script connects to")
+			}
 			if !strings.Contains(stderr, "uv sync --extra dev") || strings.Contains(stderr, "hf_canary") {
 				t.Errorf("stderr %s", stderr)
 			}

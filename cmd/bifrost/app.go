@@ -20,6 +20,7 @@ import (
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/local"
 	"github.com/bifrost-run/bifrost/starlark"
+	"github.com/bifrost-run/bifrost/starlark/policy"
 )
 
 const (
@@ -39,6 +40,10 @@ type app struct {
 	identity string // -i
 	yes      bool   // --yes
 	trace    bool   // --trace
+
+	guard          *policy.Judge // decides what the script may do; nil without a script
+	maxCostPerHour float64       // USD of the machines of a run; 0 means no limit
+	keyboard       chan struct{} // holds one: whoever reads what is typed
 
 	settles bool               // look after what earlier processes left
 	watch   func(report.Event) // sees every event before the screen does; nil or set before the engine opens
@@ -68,7 +73,7 @@ func run(args []string, in, out, errs *os.File) int {
 }
 
 func newApp(env environment, in, out, errs *os.File) *app {
-	a := &app{env: env, in: in, out: out, err: errs, redact: &starlark.Redactor{}, leave: make(chan int, 1), settles: true}
+	a := &app{env: env, in: in, out: out, err: errs, redact: &starlark.Redactor{}, leave: make(chan int, 1), settles: true, keyboard: make(chan struct{}, 1)}
 	for name, value := range env.Secrets {
 		a.redact.Add(name, value)
 	}

@@ -20,12 +20,13 @@ import (
 type execFlags struct {
 	detach, fresh, asJSON, raw bool
 	limits                     starlark.Limits
+	permissions                *permissions
 }
 
 func newExec(a *app) *cobra.Command {
 	var f execFlags
 	cmd := &cobra.Command{
-		Use:     "exec [-d] [--fresh] [--trace] [-i KEY] [--yes] FILE [ARG...]",
+		Use:     "exec [-d] [--fresh] [--trace] [-i KEY] [--yes] [--allow-env=NAMES]... FILE [ARG...]",
 		Short:   "Run a deploy script",
 		GroupID: groupRun,
 		Long: `Runs the script: rents or reaches the machine, sends the code, runs the command, streams its log, brings
@@ -34,6 +35,11 @@ the results home and releases the machine. Flags after FILE are the script's.
 With -d it returns once the job runs. The job lives on without this terminal, and a guardian process
 fetches the results and releases the machine when it has ended. What stands in the script after the
 start, a body included, does not run then.
+
+A script reads and writes the files of its root, rents, and connects to the hosts that it names. For
+anything else, a variable first of all, bifrost.toml or a flag must allow it; on a terminal bifrost asks,
+and "always" writes the answer to bifrost.toml. --yes does not answer that. What is denied stays so,
+whatever is allowed.
 
 Ctrl-C before the job runs destroys what was created. While it runs, on a terminal, it asks: detach,
 stop, or carry on; the second stops the job, fetches the results and releases the machine; the third
@@ -81,6 +87,7 @@ EXIT STATUS
 	addYes(cmd, a)
 	addRaw(cmd, &f.raw)
 	addLimitFlags(cmd, &f.limits)
+	f.permissions = addPolicyFlags(cmd)
 	return cmd
 }
 
@@ -113,7 +120,7 @@ func (a *app) exec(ctx context.Context, file string, args []string, f execFlags)
 	if f.detach {
 		stop.machine.DetachSoon()
 	}
-	runs := &runs{stopper: stop, fresh: f.fresh, limits: f.limits}
+	runs := &runs{stopper: stop, fresh: f.fresh, limits: f.limits, permissions: f.permissions}
 	outcome, err := a.runScript(ctx, file, args, runs, f.raw)
 	err = errors.Join(err, a.close()) // here, so that Ctrl-C means the same until the last machine is released
 	err = a.say(runs.verdict(ctx, outcome, err))
@@ -131,6 +138,8 @@ type runs struct {
 	stopper *stopper
 	fresh   bool
 	limits  starlark.Limits
+
+	permissions *permissions
 
 	mu       sync.Mutex
 	results  []engine.Result

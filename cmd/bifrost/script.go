@@ -29,6 +29,11 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 	if err := host.Check(ctx, file); err != nil {
 		return starlark.Outcome{}, err
 	}
+	judge, err := a.judge(file, r.permissions)
+	if err != nil {
+		return starlark.Outcome{}, err
+	}
+	host.Gate = policy.NewGate(judge.Decide)
 	eng, err := a.engine()
 	if err != nil {
 		return starlark.Outcome{}, err
@@ -61,7 +66,7 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 func (a *app) host(lib *builtins.Library) *starlark.Host {
 	return &starlark.Host{
 		Predeclared: lib.Predeclared(), Libraries: map[string]fs.FS{"std": std.FS},
-		Gate: policy.NewGate(policy.Typed()), Stdout: a.screen.Stdout(), Redactor: a.redact,
+		Stdout: a.screen.Stdout(), Redactor: a.redact,
 		Describe: builtins.Describe, HabitHint: builtins.HabitHint,
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"sync"
@@ -112,6 +113,9 @@ func (s *stopper) signal(sig os.Signal) {
 	}
 	s.do(func(m *interrupt.Machine) interrupt.Action {
 		s.cause = cause
+		if s.asking == nil { // whoever is asked something else answers with Ctrl-C that all shall end
+			m.Terminal = s.app.attended() && len(s.app.keyboard) == 0
+		}
 		return m.Signal(kind)
 	})
 }
@@ -142,6 +146,13 @@ func (s *stopper) terminated() bool {
 // ask shows the question and reads keys until one answers it. The log goes on meanwhile.
 func (s *stopper) ask() {
 	keys, err := openKeys(s.app.in, true)
+	if err == nil {
+		select {
+		case s.app.keyboard <- struct{}{}:
+		default: // somebody was asked something in this moment
+			err = errors.Join(errNoMoreKeys, keys.Close())
+		}
+	}
 	if err != nil {
 		s.app.screen.Note("interrupted; the job runs on. Ctrl-C again stops it, fetches the results and releases the machine")
 		return
@@ -151,6 +162,7 @@ func (s *stopper) ask() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.asking = cancel
 	s.reading.Go(func() {
+		defer func() { <-s.app.keyboard }()
 		defer keys.Close()
 		for {
 			key, err := keys.Key(ctx)

@@ -29,25 +29,31 @@ func (a *app) confirm(ctx context.Context, question string) (bool, error) {
 			Hint: "pass --yes to answer yes beforehand",
 		}
 	}
+	answer, err := a.askLine(ctx, question+" [y/N] ")
+	return answer == "y" || answer == "yes", err
+}
+
+// askLine shows a question and returns the line that is typed, in small letters; "" when the terminal is
+// closed instead. One is asked after the other.
+func (a *app) askLine(ctx context.Context, question string) (string, error) {
+	select {
+	case a.keyboard <- struct{}{}:
+		defer func() { <-a.keyboard }()
+	case <-ctx.Done():
+		return "", fmt.Errorf("ask: %w", context.Cause(ctx))
+	}
 	keys, err := openKeys(a.in, false)
 	if err != nil {
-		return false, fmt.Errorf("ask: %w", err)
+		return "", fmt.Errorf("ask: %w", err)
 	}
 	defer keys.Close()
-	a.screen.Ask(question + " [y/N] ")
+	a.screen.Ask(question)
 	answer, err := keys.Line(ctx)
 	a.screen.Answered(err == nil)
-	if err != nil {
-		if errors.Is(err, errNoMoreKeys) {
-			return false, nil
-		}
-		return false, fmt.Errorf("ask: %w", err)
+	if err != nil && !errors.Is(err, errNoMoreKeys) {
+		return "", fmt.Errorf("ask: %w", err)
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return true, nil
-	}
-	return false, nil
+	return strings.ToLower(strings.TrimSpace(answer)), nil
 }
 
 // errNoMoreKeys says that the terminal was closed, as Ctrl-D does.
