@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -168,6 +169,7 @@ func (e *Engine) provision(ctx context.Context, spec NodeSpec) (_ *Node, err err
 		return nil, err
 	}
 	var refusals []string
+	var dear error // the first offer that the run cannot afford
 	for _, offer := range offers {
 		n, err := e.rent(ctx, spec, query, offer)
 		if err == nil {
@@ -179,7 +181,14 @@ func (e *Engine) provision(ctx context.Context, spec NodeSpec) (_ *Node, err err
 			refusals = append(refusals, refusal.Error())
 			continue
 		}
+		if fault.KindOf(err) == fault.Budget { // the next may be cheaper
+			dear = cmp.Or(dear, err)
+			continue
+		}
 		return nil, err
+	}
+	if dear != nil {
+		return nil, dear
 	}
 	return nil, &fault.Error{
 		Kind: fault.NoCapacity, Op: "provision", Target: describeQuery(query),

@@ -35,6 +35,16 @@ type Config struct {
 	// Confirm asks the user before something that cannot be taken back; nil refuses.
 	Confirm func(ctx context.Context, question string) (bool, error)
 
+	// MaxCostPerHour is what the machines of this engine's run may cost together, in USD per hour; 0 means
+	// no limit.
+	MaxCostPerHour float64
+
+	// Withhold returns why a file in a folder that is pushed or uploaded must stay here, and Protect why
+	// one that comes with a download must not be written; "" where there is no reason. Both get absolute
+	// paths. What is withheld is left out with a notice, what is protected is a file that did not arrive.
+	// Nil has no reasons.
+	Withhold, Protect func(path string) string
+
 	// Guardian is the argv of a process that calls Engine.Guard with the run id appended to it. With
 	// nil there is no guardian: what a killed process leaves is settled by the next Engine only.
 	Guardian []string
@@ -52,6 +62,8 @@ type Engine struct {
 	cfg     Config
 	journal *journal.Journal
 	runID   string // names this process's runs in the journal and the lock that says it lives
+
+	renting sync.Mutex // held from the look at what the run costs until the next machine is among it
 
 	mu       sync.Mutex
 	lock     *journal.RunLock       // held from the first effect until Close

@@ -193,7 +193,8 @@ func (n *Node) Upload(ctx context.Context, local, remote string) (_ Transfer, er
 	end := n.engine.cfg.Report.Step("upload", local+" to "+remote)
 	defer func() { end("", err) }()
 	r, err := transfer.Upload(ctx, n.runner, transfer.UploadRequest{
-		Local: local, LocalDir: n.engine.cfg.WorkDir, Remote: remote, RemoteDir: n.base(), Report: n.engine.cfg.Report, Step: "upload",
+		Local: local, LocalDir: n.engine.cfg.WorkDir, Remote: remote, RemoteDir: n.base(),
+		Withhold: n.engine.cfg.Withhold, Report: n.engine.cfg.Report, Step: "upload",
 	})
 	return transferOf(r), err
 }
@@ -218,7 +219,8 @@ func (n *Node) download(ctx context.Context, step, dir string, spec ResultSpec) 
 	err = n.mend(ctx, step, func() (err error) {
 		r, err = transfer.Download(ctx, &patientRunner{node: n}, transfer.Request{
 			Remote: spec.Remote, RemoteDir: dir, Local: spec.Local, LocalDir: n.engine.cfg.WorkDir, MissingOK: spec.Optional,
-			Report: n.engine.cfg.Report, Step: step,
+			Protect: n.engine.cfg.Protect,
+			Report:  n.engine.cfg.Report, Step: step,
 		})
 		if fault.KindOf(err) == fault.Lost { // it has tried again for as long as it makes sense
 			gaveUp, err = err, nil

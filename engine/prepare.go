@@ -68,7 +68,7 @@ func (n *Node) push(ctx context.Context, workspace, source string) (_ push.Resul
 	attempt := rand.Text()
 	err = n.mend(ctx, "push", func() (err error) { // it verifies, and begins where the workspace is
 		pushed, err = push.Push(ctx, n.runner, push.Request{
-			Source: source, Workspace: workspace, Client: client, Exclude: append(downloads, e.cfg.StateDir),
+			Source: source, Workspace: workspace, Client: client, Exclude: append(downloads, e.cfg.StateDir), Withhold: e.cfg.Withhold,
 			Confirm: e.cfg.Confirm, Report: e.cfg.Report, Cache: filepath.Join(e.cfg.StateDir, "pushes"), Attempt: attempt,
 		})
 		return err

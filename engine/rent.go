@@ -47,7 +47,7 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 	if spec.MaxCost > 0 && offer.PriceTotal > 0 {
 		rec.Deadline = time.Now().Add(affordable(spec.MaxCost, offer.PriceTotal))
 	}
-	if err := e.journal.PutIntent(ctx, rec); err != nil {
+	if err := e.intend(ctx, rec); err != nil {
 		return nil, err
 	}
 	inst, err := e.create(ctx, p, gpu.CreateRequest{Name: name, Offer: offer, Query: query, AuthorizedKey: public})
@@ -69,6 +69,38 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 		return nil, errors.Join(err, gone.terminate(cleanup, "it did not become ready"))
 	}
 	return n, nil
+}
+
+// intend records that a machine is about to be created, unless the run would cost too much per hour with
+// it. Two that are rented at once see each other.
+func (e *Engine) intend(ctx context.Context, rec journal.Node) error {
+	limit := e.cfg.MaxCostPerHour
+	if limit <= 0 {
+		return e.journal.PutIntent(ctx, rec)
+	}
+	e.renting.Lock()
+	defer e.renting.Unlock()
+	nodes, err := e.journal.Nodes(ctx, false)
+	if err != nil {
+		return err
+	}
+	cost, machines := 0.0, 0
+	for _, n := range nodes {
+		if n.RunID == e.runID && n.Provider != providerSSH {
+			cost += n.PricePerHour
+			machines++
+		}
+	}
+	if cost+rec.PricePerHour > limit+1e-9 { // sums of prices are not exact
+		return &fault.Error{
+			Kind: fault.Budget, Op: "rent", Target: fmt.Sprintf("%dx %s from %s", rec.GPUCount, rec.GPUType, rec.Provider),
+			Err: fmt.Errorf(
+				"the machines of this run would cost $%.2f per hour: $%.2f for the %d there are and $%.2f for this one; the limit is $%.2f",
+				cost+rec.PricePerHour, cost, machines, rec.PricePerHour, limit),
+			Hint: "raise --max-cost-per-hour, or max_cost_per_hour in bifrost.toml; or end another machine first",
+		}
+	}
+	return e.journal.PutIntent(ctx, rec)
 }
 
 // affordable is how long a machine of that price may run for that much money.

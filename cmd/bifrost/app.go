@@ -42,6 +42,7 @@ type app struct {
 	trace    bool   // --trace
 
 	guard          *policy.Judge // decides what the script may do; nil without a script
+	byHand         bool          // files are copied because the user said so, not a script
 	maxCostPerHour float64       // USD of the machines of a run; 0 means no limit
 	keyboard       chan struct{} // holds one: whoever reads what is typed
 
@@ -159,6 +160,8 @@ func (a *app) config() engine.Config {
 		AgentSocket:  a.env.AgentSocket,
 		Confirm:      a.confirm,
 		Guardian:     []string{a.env.Executable, "guardian"},
+
+		MaxCostPerHour: a.maxCostPerHour, Withhold: a.withhold, Protect: a.protect,
 		Report: func(e report.Event) {
 			if a.watch != nil {
 				a.watch(e)

@@ -39,6 +39,7 @@ A local name with a colon is written ./like:this.`,
 			}
 			ctx, stop := a.interruptible(cmd.Context())
 			defer stop()
+			a.byHand = true
 			eng, err := a.engine()
 			if err != nil {
 				return err

@@ -164,6 +164,9 @@ func (a *app) withhold(path string) string {
 
 func (a *app) protect(path string) string {
 	guard := a.guard
+	if a.byHand {
+		return ""
+	}
 	if guard == nil {
 		var err error
 		root := filepath.Dir(path)

@@ -22,7 +22,7 @@ func Files(ctx context.Context, source string, exclude []string, notice func(tex
 	if err != nil {
 		return nil, err
 	}
-	entries, err := listTree(ctx, source, exclude, notice)
+	entries, err := listTree(ctx, source, exclude, nil, notice)
 	if err != nil {
 		return nil, err
 	}

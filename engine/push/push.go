@@ -26,7 +26,10 @@ type Request struct {
 	Workspace string   // the folder on the node: absolute, or ~ and ~/…
 	Client    string   // who pushes, stable for this user on this machine: "user@host randomid"
 	Exclude   []string // absolute local paths that are never pushed unless git tracks the file
-	Cache     string   // local folder that keeps manifests by id; "" keeps none
+	// Withhold returns why the file with this absolute path must stay here, even if git tracks it; nil and
+	// "" have no reason.
+	Withhold func(path string) string
+	Cache    string // local folder that keeps manifests by id; "" keeps none
 
 	// Attempt is a word of letters and digits, the same for all attempts of one push and for no other.
 	// An attempt that the node still waits for, because it has not noticed that its connection is
@@ -129,7 +132,7 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	// While the node looks at the workspace, this side looks at the tree.
 	told := make(chan string, 1)
 	go func() { told <- describe(ctx, source, req.Client).encode() }()
-	tree, err := scanTree(ctx, source, req.Exclude, notice)
+	tree, err := scanTree(ctx, source, req.Exclude, req.Withhold, notice)
 	if err != nil {
 		cancel(err) // the node may not even be reached yet
 		<-told

@@ -21,14 +21,15 @@ const ignoreFile = ".bifrostignore"
 type scan struct {
 	source  string // absolute, symlinks resolved
 	exclude []string
+	keep    func(path string) string // why a file stays here; nil has no reasons
 	notice  func(string)
 
 	entries []entry
 }
 
 // scanTree lists the tree and hashes its files.
-func scanTree(ctx context.Context, source string, exclude []string, notice func(string)) ([]entry, error) {
-	entries, err := listTree(ctx, source, exclude, notice)
+func scanTree(ctx context.Context, source string, exclude []string, keep func(path string) string, notice func(string)) ([]entry, error) {
+	entries, err := listTree(ctx, source, exclude, keep, notice)
 	if err != nil {
 		return nil, err
 	}
@@ -39,8 +40,8 @@ func scanTree(ctx context.Context, source string, exclude []string, notice func(
 }
 
 // listTree lists what travels, without content.
-func listTree(ctx context.Context, source string, exclude []string, notice func(string)) ([]entry, error) {
-	s := &scan{source: source, notice: notice}
+func listTree(ctx context.Context, source string, exclude []string, keep func(path string) string, notice func(string)) ([]entry, error) {
+	s := &scan{source: source, keep: keep, notice: notice}
 	for _, x := range exclude {
 		s.exclude = append(s.exclude, filepath.Clean(x))
 		if real, err := filepath.EvalSymlinks(x); err == nil && real != filepath.Clean(x) {
@@ -166,6 +167,12 @@ func (s *scan) walk(ctx context.Context) error {
 func (s *scan) add(p string, info fs.FileInfo, tracked bool) {
 	if reserved(p) || !tracked && s.excluded(p) {
 		return
+	}
+	if s.keep != nil {
+		if reason := s.keep(filepath.Join(s.source, filepath.FromSlash(p))); reason != "" {
+			s.notice(fmt.Sprintf("%s: not pushed: %s", p, reason))
+			return
+		}
 	}
 	switch info.Mode().Type() {
 	case 0:

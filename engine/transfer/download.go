@@ -23,6 +23,10 @@ type Request struct {
 	LocalDir  string // empty is the current folder
 	MissingOK bool   // a Remote that does not exist is a Result with Missing, not an error
 
+	// Protect returns why the file or folder with this absolute path must not be written; nil and "" have
+	// no reason.
+	Protect func(path string) string
+
 	Report report.Sink
 	Step   string // of the events
 }

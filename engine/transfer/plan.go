@@ -53,6 +53,7 @@ func (d *fetch) plan(ctx context.Context) (*plan, error) {
 	}
 	d.progress = progress{sink: d.req.Report, step: d.req.Step}
 	d.checkNames()
+	d.checkProtected()
 	parts := make(map[string]map[string][]string) // folder, partBase of a file, names of its parts
 	for i := range d.list.entries {
 		e := &d.list.entries[i]
@@ -109,6 +110,22 @@ func (d *fetch) checkNames() {
 			continue
 		}
 		folded[low] = name
+	}
+}
+
+// checkProtected gives up what must not be written here.
+func (d *fetch) checkProtected() {
+	if d.req.Protect == nil {
+		return
+	}
+	for i := range d.list.entries {
+		name := d.list.entries[i].name
+		if d.hasFailed(name) {
+			continue
+		}
+		if reason := d.req.Protect(filepath.Join(d.root.Name(), filepath.FromSlash(name))); reason != "" {
+			d.failed[name] = "it is not written here: " + reason
+		}
 	}
 }
 

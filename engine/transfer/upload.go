@@ -26,6 +26,10 @@ type UploadRequest struct {
 	Remote    string // relative to RemoteDir, absolute, or "~/…"; empty is RemoteDir, which receives
 	RemoteDir string // absolute or "~/…"; empty is the home
 
+	// Withhold returns why the file with this absolute path must not leave this machine; nil and "" have no
+	// reason.
+	Withhold func(path string) string
+
 	Report report.Sink
 	Step   string // of the events
 }
@@ -123,6 +127,12 @@ func (u *sending) collect() error {
 		rel, err := filepath.Rel(real, full)
 		if err != nil {
 			return u.localFault(full, err)
+		}
+		if u.req.Withhold != nil && !e.IsDir() {
+			if reason := u.req.Withhold(full); reason != "" {
+				u.req.Report.Emit(report.Event{Kind: report.Warning, Step: u.req.Step, Text: show(full) + " is not uploaded: " + reason})
+				return nil
+			}
 		}
 		it := item{name: filepath.ToSlash(rel), path: full}
 		if it.info, err = e.Info(); err != nil {

@@ -44,6 +44,8 @@ type Judge struct {
 	cfg    Config
 	asking chan struct{} // holds one: whoever asks the user
 
+	stateDir, keys string // Config.StateDir and the folder of the user's SSH keys, real
+
 	mu      sync.Mutex
 	answers map[question]bool
 	told    map[string]bool // what was shown once
@@ -77,7 +79,10 @@ func NewJudge(c Config) (*Judge, error) {
 	if c.Script == "" {
 		c.Script = "the script"
 	}
-	return &Judge{cfg: c, asking: make(chan struct{}, 1), answers: map[question]bool{}, told: map[string]bool{}}, nil
+	return &Judge{
+		cfg: c, asking: make(chan struct{}, 1), answers: map[question]bool{}, told: map[string]bool{},
+		stateDir: realPath(c.StateDir), keys: realPath(filepath.Join(c.Home, ".ssh")),
+	}, nil
 }
 
 // Decide is the Policy of the judge: what nobody may do is refused, then what a rule denies; then what a

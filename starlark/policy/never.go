@@ -65,14 +65,15 @@ func (j *Judge) isDotenv(p string) bool {
 }
 
 func (j *Judge) guarded(p string) bool {
+	return guardedName(p) || slices.ContainsFunc(guardedFolders, func(name string) bool { return sameWithin(p, filepath.Join(j.cfg.Root, name)) })
+}
+
+func guardedName(p string) bool {
 	parts := strings.Split(p, string(filepath.Separator))
 	isNamed := func(names []string, part string) bool {
 		return slices.ContainsFunc(names, func(name string) bool { return named(part, name) })
 	}
-	if isNamed(guardedFiles, parts[len(parts)-1]) || slices.ContainsFunc(parts, func(part string) bool { return isNamed(guardedFolders, part) }) {
-		return true
-	}
-	return slices.ContainsFunc(guardedFolders, func(name string) bool { return sameWithin(p, filepath.Join(j.cfg.Root, name)) })
+	return isNamed(guardedFiles, parts[len(parts)-1]) || slices.ContainsFunc(parts, func(part string) bool { return isNamed(guardedFolders, part) })
 }
 
 // named compares names as the least particular file system does.
@@ -86,36 +87,32 @@ func (j *Judge) private(p string) bool {
 }
 
 // Withhold returns why a file in a folder that may be read must not be sent to a node all the same; ""
-// when it may. It is asked for every file that goes with a folder.
+// when it may. It is asked for every file that goes with a folder, by its path without links, and is
+// quick for that.
 func (j *Judge) Withhold(path string) string {
-	r := Request{Capability: ReadFile, Target: path}
-	name := filepath.Base(path)
-	if named(name, dotenv) || j.isDotenv(path) {
-		if holdsProviderKey(path) {
-			return "it has the key of a provider"
-		}
-	} else if reason, _ := j.never(r); reason != "" {
-		return reason
+	if named(filepath.Base(path), dotenv) && holdsProviderKey(path) {
+		return "it has the key of a provider"
 	}
-	return j.excepted(r)
+	return j.excepted(Request{Capability: ReadFile, Target: path})
 }
 
 // Protect returns why a file in a folder that may be written must not be written all the same; "" when it
-// may. It is asked for every file that comes with a folder.
+// may. It is asked for every file that comes with a folder, as Withhold is.
 func (j *Judge) Protect(path string) string {
-	r := Request{Capability: WriteFile, Target: path}
-	if reason, _ := j.never(r); reason != "" {
-		return reason
+	if guardedName(path) {
+		return "it decides what scripts and other programs may do"
 	}
-	return j.excepted(r)
+	return j.excepted(Request{Capability: WriteFile, Target: path})
 }
 
-// excepted returns why a file is none of those that the rules allow with its folder.
+// excepted returns why a file is none of those that are meant with its folder.
 func (j *Judge) excepted(r Request) string {
 	switch {
+	case j.cfg.StateDir != "" && within(r.Target, j.stateDir):
+		return "it is bifrost's own"
 	case j.cfg.Rules.Deny.covers(r, true) != "":
 		return "a deny rule covers it"
-	case !j.mayPrivate(r, j.cfg.Rules.Allow):
+	case j.cfg.Home != "" && within(r.Target, j.keys) && !j.mayPrivate(r, j.cfg.Rules.Allow):
 		return "it is among your SSH keys"
 	}
 	return ""
