@@ -265,7 +265,7 @@ func framesIn(stack star.CallStack, builtins bool) []Frame {
 			continue
 		}
 		name := f.Name
-		if name == "<toplevel>" {
+		if name == "<toplevel>" || name == "<expr>" {
 			name = ""
 		}
 		frames = append(frames, Frame{File: f.Pos.Filename(), Line: int(f.Pos.Line), Col: int(f.Pos.Col), Function: name})

@@ -41,10 +41,46 @@ func openTree(file string) (*tree, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	dir := findRoot(filepath.Dir(entry))
+	t, err := openRootOf(filepath.Dir(entry))
+	if err != nil {
+		return nil, "", err
+	}
+	key, err := filepath.Rel(t.dir, entry)
+	if err == nil {
+		err = notVendored(filepath.ToSlash(key))
+	}
+	if err != nil {
+		return nil, "", errors.Join(err, t.close())
+	}
+	return t, filepath.ToSlash(key), nil
+}
+
+// openFolder finds the root of a folder. It returns it with the folder's key.
+func openFolder(dir string) (*tree, string, error) {
+	abs, err := filepath.Abs(dir)
+	if err == nil {
+		abs, err = filepath.EvalSymlinks(abs)
+	}
+	if err != nil {
+		return nil, "", &fileError{message: cause(err).Error()}
+	}
+	t, err := openRootOf(abs)
+	if err != nil {
+		return nil, "", err
+	}
+	key, err := filepath.Rel(t.dir, abs)
+	if err != nil {
+		return nil, "", errors.Join(err, t.close())
+	}
+	return t, filepath.ToSlash(key), nil
+}
+
+// openRootOf opens the root that the folder is in.
+func openRootOf(folder string) (*tree, error) {
+	dir := findRoot(folder)
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, "", &fileError{message: fmt.Sprintf("open %s: %v", dir, cause(err))}
+		return nil, &fileError{message: fmt.Sprintf("open %s: %v", dir, cause(err))}
 	}
 	cwd, err := os.Getwd()
 	if err != nil {
@@ -52,14 +88,7 @@ func openTree(file string) (*tree, string, error) {
 	} else if real, err := filepath.EvalSymlinks(cwd); err == nil {
 		cwd = real
 	}
-	key, err := filepath.Rel(dir, entry)
-	if err == nil {
-		err = notVendored(filepath.ToSlash(key))
-	}
-	if err != nil {
-		return nil, "", errors.Join(err, root.Close())
-	}
-	return &tree{dir: dir, root: root, cwd: cwd}, filepath.ToSlash(key), nil
+	return &tree{dir: dir, root: root, cwd: cwd}, nil
 }
 
 // entryPath returns the absolute path of the file that the user named, without symbolic links.

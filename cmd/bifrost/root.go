@@ -67,7 +67,7 @@ func newRoot(a *app) *cobra.Command {
 		newCancel(a), newTerminate(a), newReap(a),
 		newCheck(a), newFmt(a), newDoc(a),
 		newTest(a),
-		newStubs(a),
+		newStubs(a), newRepl(a),
 		newDoctor(a), newVersion(a), newGuardian(a), newLocalNode(a),
 	} {
 		root.AddCommand(c)
