@@ -10,6 +10,8 @@ import (
 	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/gputest"
+	"github.com/bifrost-run/bifrost/gpu/local"
 )
 
 // A shop is a provider that offers and lists what a test says, and rents nothing out.
@@ -175,5 +177,25 @@ func TestListNodes(t *testing.T) {
 	}
 	if nodes, err := eng.ListNodes(t.Context()); err != nil || len(nodes) != 2 {
 		t.Errorf("after its end: %v, %v", nodes, err)
+	}
+}
+
+// TestEndOfAForeignMachine ends a machine of the account that this journal has never seen.
+func TestEndOfAForeignMachine(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	provider := local.New(local.Config{StateDir: state})
+	req, _ := gputest.NewRequest(t, provider)
+	inst := gputest.Create(t, provider, req)
+	eng, _ := openAt(t, state)
+	n, err := eng.FindNode(t.Context(), req.Name)
+	if err != nil || n == nil || n.ID() != "local:"+inst.ID {
+		t.Fatalf("find %s: %v, %v", req.Name, n, err)
+	}
+	if err := errors.Join(n.Keep(t.Context()), n.Terminate(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := eng.FindNode(t.Context(), "local:"+inst.ID); err != nil || n != nil {
+		t.Errorf("after its end: %v, %v, want nothing", n, err)
 	}
 }
