@@ -2,6 +2,7 @@ package builtins
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ func TestSecretsAreNotEncoded(t *testing.T) {
 	const value = `{"config": {"env": {"HF_TOKEN": secret("HF_TOKEN")}}}`
 	for _, call := range []string{
 		"json.dumps(%s)", "json.dumps(%s, default = str)", "json.dumps(%s, default = lambda x: x)", "json.encode(%s)", "json.encode_indent(%s)",
+		"yaml.dump(%s)", "yaml.safe_dump(%s)", "yaml.dumps(%s)",
 	} {
 		_, err := evaluate(t, strings.Replace(call, "%s", value, 1))
 		if err == nil || !strings.Contains(err.Error(), "config.env.HF_TOKEN: <secret HF_TOKEN> is not to be encoded") {
@@ -77,5 +79,25 @@ func TestModuleFunctionsAreNamedWhole(t *testing.T) {
 	t.Parallel()
 	if _, err := evaluate(t, "json.loads()"); err == nil || !strings.HasPrefix(starlark.Message(err), "json.loads: missing s") {
 		t.Errorf("error %v, want it to name json.loads", err)
+	}
+}
+
+// TestYAMLBombs reads documents that are small and would be endless if their aliases were copied.
+func TestYAMLBombs(t *testing.T) {
+	t.Parallel()
+	var laughs, merges strings.Builder
+	laughs.WriteString("a0: &a0 [x]\n")
+	merges.WriteString("a0: &a0 {k: 1}\n")
+	for i := range 40 {
+		alias := fmt.Sprintf("*a%d, ", i)
+		fmt.Fprintf(&laughs, "a%d: &a%d [%s]\n", i+1, i+1, strings.Repeat(alias, 9))
+		fmt.Fprintf(&merges, "a%d: &a%d {<<: [%s]}\n", i+1, i+1, strings.Repeat(alias, 9))
+	}
+	lib := New(nil, Options{})
+	if all, err := lib.parseYAML("yaml.safe_load", laughs.String()); err != nil || len(all) != 1 {
+		t.Errorf("aliases of aliases: %v, want them shared", err)
+	}
+	if _, err := lib.parseYAML("yaml.safe_load", merges.String()); err == nil || !strings.Contains(err.Error(), "merges bring in more than") {
+		t.Errorf("merges of merges: %v, want the limit", err)
 	}
 }

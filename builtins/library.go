@@ -137,6 +137,7 @@ func New(e Engine, opts Options) *Library {
 	l.modules = []*Module{
 		argparseModule(),
 		jsonModule(),
+		yamlModule(),
 		reModule(),
 		mathModule(),
 		timeModule(),
