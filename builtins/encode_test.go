@@ -37,7 +37,7 @@ func TestSecretsAreNotEncoded(t *testing.T) {
 	const value = `{"config": {"env": {"HF_TOKEN": secret("HF_TOKEN")}}}`
 	for _, call := range []string{
 		"json.dumps(%s)", "json.dumps(%s, default = str)", "json.dumps(%s, default = lambda x: x)", "json.encode(%s)", "json.encode_indent(%s)",
-		"yaml.dump(%s)", "yaml.safe_dump(%s)", "yaml.dumps(%s)",
+		"toml.dumps(%s)", "yaml.dump(%s)", "yaml.safe_dump(%s)", "yaml.dumps(%s)",
 	} {
 		_, err := evaluate(t, strings.Replace(call, "%s", value, 1))
 		if err == nil || !strings.Contains(err.Error(), "config.env.HF_TOKEN: <secret HF_TOKEN> is not to be encoded") {

@@ -138,6 +138,7 @@ func New(e Engine, opts Options) *Library {
 		argparseModule(),
 		jsonModule(),
 		yamlModule(),
+		tomlModule(),
 		reModule(),
 		mathModule(),
 		timeModule(),
