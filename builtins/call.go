@@ -63,6 +63,15 @@ func (c *Call) stderr(lines string) {
 	}
 }
 
+// dry tells what would be written to this machine, and whether that is all that happens.
+func (c *Call) dry(what string) bool {
+	if c.lib.opts.Dry == nil {
+		return false
+	}
+	c.lib.opts.Dry(c.thread.Run().Redactor.Redact(what))
+	return true
+}
+
 // bind makes the callable of an entry. The receiver is nil for builtins.
 func (l *Library) bind(e *Entry, recv *object) *star.Builtin { return l.callable(e.Name, e, recv) }
 

@@ -26,6 +26,9 @@ type Options struct {
 	Confirm func(ctx context.Context, question string) (bool, error)
 	// NoDotenv keeps secrets and variables of .env files out: Getenv alone knows some.
 	NoDotenv bool
+	// Dry is told what would be written to this machine, which is then not done (bifrost plan); nil
+	// writes.
+	Dry func(what string)
 	// Modules are further ones, that other packages declare.
 	Modules []*Module
 	// WorkDir is the absolute folder that relative local paths start at; "" means the current folder.

@@ -228,6 +228,9 @@ func (c *Call) write(data []byte) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return c.fileError(err)
 	}
+	if c.dry("write " + path) {
+		return nil
+	}
 	if info != nil && !info.Mode().IsRegular() {
 		return c.fileError(os.WriteFile(path, data, 0o666))
 	}
@@ -265,6 +268,9 @@ func (c *Call) mkdir(dir string) error {
 		}
 	}
 	for i := len(missing) - 1; i >= 0; i-- {
+		if _, err := os.Lstat(missing[i]); errors.Is(err, fs.ErrNotExist) && c.dry("make the folder "+missing[i]) {
+			continue
+		}
 		err := os.Mkdir(missing[i], 0o777)
 		if errors.Is(err, fs.ErrExist) && (i > 0 || arg[bool](c, "exist_ok")) {
 			if info, statErr := os.Stat(missing[i]); statErr == nil && info.IsDir() {

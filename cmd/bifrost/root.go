@@ -62,7 +62,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetHelpCommandGroupID(groupSelf)
 	root.SetCompletionCommandGroupID(groupSelf)
 	for _, c := range []*cobra.Command{
-		newExec(a), newAttach(a), newMod(a),
+		newExec(a), newPlan(a), newAttach(a), newMod(a),
 		newPs(a), newLogs(a), newWait(a), newSSH(a), newCp(a), newSync(a),
 		newCancel(a), newTerminate(a), newReap(a),
 		newCheck(a), newFmt(a), newDoc(a),
