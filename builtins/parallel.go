@@ -48,7 +48,7 @@ func parallelEntry() *Entry {
 				return nil, err
 			}
 			p := &parallel{call: c, names: itemNames(items), pairs: make([]star.Value, len(items))}
-			if dir := arg[string](c, "log_dir"); dir != "" {
+			if dir := arg[string](c, "log_dir"); dir != "" && !c.dry("write the log of each item to "+c.lib.absolute(dir)) {
 				p.logs = c.lib.absolute(dir)
 				if err := os.MkdirAll(p.logs, 0o755); err != nil {
 					return nil, err
@@ -85,7 +85,7 @@ func orZero(k Kind) Kind {
 // needsOfParallel is what the jobs among the items need, and the log folder.
 func needsOfParallel(c *Call) []policy.Request {
 	var all []policy.Request
-	if dir := arg[string](c, "log_dir"); dir != "" {
+	if dir := arg[string](c, "log_dir"); dir != "" && !c.dry("write the log of each item to "+c.lib.absolute(dir)) {
 		all = append(all, policy.Request{Capability: policy.WriteFile, Target: c.lib.absolute(dir)})
 	}
 	jobs := starlark.Find(itemsOf(c), func(v star.Value) bool {

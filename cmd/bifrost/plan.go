@@ -87,12 +87,13 @@ func (a *app) plan(ctx context.Context, file string, args []string, limits starl
 		Clock:  e,
 		Dry:    func(what string) { e.Say(plan.Step{Op: "local", Text: what}) },
 		Report: a.screen.Event,
+		Stderr: stderr{a.screen},
 		Confirm: func(_ context.Context, question string) (bool, error) {
 			e.Say(plan.Step{Op: "confirm", Text: question})
 			return true, nil
 		},
 	}))
-	host.Limits, host.Stdout = limits, noteWriter{a}
+	host.Limits, host.Stdout = limits, stderr{a.screen}
 	outcome, err := host.Exec(ctx, file, args)
 	var stopped *plan.StopError
 	var shown *starlark.Error
@@ -141,14 +142,6 @@ func (w planWorld) Files(ctx context.Context, source string) ([]plan.File, error
 		files[i] = plan.File(f)
 	}
 	return files, err
-}
-
-// noteWriter shows what a script prints beside its plan.
-type noteWriter struct{ app *app }
-
-func (w noteWriter) Write(p []byte) (int, error) {
-	w.app.screen.Line(strings.TrimSuffix(string(p), "\n"))
-	return len(p), nil
 }
 
 // The shape of plan --json, version 1.

@@ -135,7 +135,12 @@ func (a *app) test(ctx context.Context, files []string, match *regexp.Regexp, f 
 	if f.asJSON {
 		report = show.json
 	}
-	summary := startest.Run(ctx, files, startest.Config{Match: match, Report: report, New: f.world})
+	summary := startest.Run(ctx, files, startest.Config{
+		Match: match, Report: report,
+		New: func(file, test string, out io.Writer) (*starlark.Host, func() []error, error) {
+			return a.world(f, file, test, out)
+		},
+	})
 	switch {
 	case show.err != nil:
 		return show.err
@@ -167,10 +172,10 @@ func (e *usageless) Render(w io.Writer) error {
 }
 
 // world makes the world of one test. Without a name it is for reading the file alone.
-func (f testFlags) world(file, test string, out io.Writer) (*starlark.Host, func() []error, error) {
-	host := &starlark.Host{Stdout: out, Describe: fake.Describe, HabitHint: builtins.HabitHint, Limits: f.limits, Redactor: new(starlark.Redactor)}
+func (a *app) world(f testFlags, file, test string, out io.Writer) (*starlark.Host, func() []error, error) {
 	if test == "" {
-		host.Predeclared = fake.New("/").Library(builtins.Options{}).Predeclared()
+		host := a.host(fake.New("/").Library(builtins.Options{}))
+		host.Limits = f.limits
 		return host, nil, nil
 	}
 	dir, err := os.MkdirTemp("", "bifrost-test-")
@@ -185,8 +190,9 @@ func (f testFlags) world(file, test string, out io.Writer) (*starlark.Host, func
 		return nil, nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	w := fake.New(dir)
-	host.Predeclared = w.Library(builtins.Options{JobOutput: out}).Predeclared()
-	host.Gate = policy.NewGate(w.Policy(root))
+	host := a.host(w.Library(builtins.Options{JobOutput: out, Stderr: out}))
+	host.Limits, host.Stdout, host.Redactor = f.limits, out, new(starlark.Redactor)
+	host.Gate, host.Describe = policy.NewGate(w.Policy(root)), fake.Describe
 	w.RunScripts(host, func(o starlark.Outcome, err error) int {
 		if err == nil {
 			return o.ExitCode
