@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
+	star "go.starlark.net/starlark"
 
 	"github.com/bifrost-run/bifrost/builtins"
+	"github.com/bifrost-run/bifrost/builtins/fake"
 	"github.com/bifrost-run/bifrost/starlark"
 )
 
@@ -43,7 +46,7 @@ EXIT STATUS
 
 // check reports the errors of all files; one that several files load is reported once.
 func (a *app) check(ctx context.Context, files []string, asJSON bool) error {
-	host := a.host(builtins.New(nil, builtins.Options{}))
+	scripts, tests := a.host(builtins.New(nil, builtins.Options{})), a.testNames()
 	all := &starlark.StaticError{}
 	type place struct {
 		file, message string
@@ -52,6 +55,10 @@ func (a *app) check(ctx context.Context, files []string, asJSON bool) error {
 	seen := map[place]bool{}
 	for _, file := range files {
 		var wrong *starlark.StaticError
+		host := scripts
+		if strings.HasSuffix(file, "_test.star") {
+			host = tests
+		}
 		if err := host.Check(ctx, file); err != nil && !errors.As(err, &wrong) {
 			return err
 		} else if err == nil {
@@ -85,4 +92,11 @@ func (a *app) check(ctx context.Context, files []string, asJSON bool) error {
 		return all
 	}
 	return nil
+}
+
+// testNames returns a host that knows the names that tests of scripts see too.
+func (a *app) testNames() *starlark.Host {
+	host := a.host(fake.New("/").Library(builtins.Options{}))
+	host.Predeclared["assert"] = star.None // only its name is looked at
+	return host
 }
