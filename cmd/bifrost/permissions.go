@@ -89,6 +89,11 @@ func (a *app) judge(file string, p *permissions) (*policy.Judge, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a.judgeIn(root, file, p)
+}
+
+// judgeIn is judge for what runs in a root; people know it as name.
+func (a *app) judgeIn(root, name string, p *permissions) (*policy.Judge, error) {
 	c, err := config.Read(root)
 	if err != nil {
 		return nil, err // which the check of the script has told already, unless the file has just changed
@@ -103,7 +108,7 @@ func (a *app) judge(file string, p *permissions) (*policy.Judge, error) {
 	}
 	a.hideDotenv(root)
 	cfg := policy.Config{
-		Root: root, Script: file, Command: p.cmd.CommandPath(), Home: a.env.Home, StateDir: a.env.StateDir, Rules: rules,
+		Root: root, Script: name, Command: p.cmd.CommandPath(), Home: a.env.Home, StateDir: a.env.StateDir, Rules: rules,
 		Remember: func(caller string, c policy.Capability, pattern string) (string, error) {
 			return config.Grant(root, caller, c, pattern)
 		},

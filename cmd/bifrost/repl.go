@@ -19,11 +19,14 @@ import (
 
 	"github.com/bifrost-run/bifrost/builtins"
 	"github.com/bifrost-run/bifrost/starlark"
+	"github.com/bifrost-run/bifrost/starlark/policy"
 )
 
 func newRepl(a *app) *cobra.Command {
+	var may *permissions
+	var limits starlark.Limits
 	cmd := &cobra.Command{
-		Use:     "repl [-i KEY] [--trace]",
+		Use:     "repl [-i KEY] [--trace] [--yes] [--allow-env=NAMES]...",
 		Short:   "Try out the script language",
 		GroupID: groupScripts,
 		Long: `Reads a statement, runs it, and shows its value; then the next one. The builtins are the real ones: what
@@ -41,18 +44,28 @@ EXIT STATUS
 			if err := checkIdentity(cmd, a.identity); err != nil {
 				return err
 			}
-			return a.repl(cmd.Context())
+			return a.repl(cmd.Context(), may, limits)
 		},
 	}
 	cmd.Flags().StringVarP(&a.identity, "identity", "i", "", "SSH private `KEY` file to log in with")
 	addTrace(cmd, a)
 	addYes(cmd, a)
+	may = addPolicyFlags(cmd)
+	addLimitFlags(cmd, &limits)
 	return cmd
 }
 
 // repl runs the prompt until its end. What scripts hold is released when the engine closes, which every
 // command does at its end.
-func (a *app) repl(ctx context.Context) error {
+func (a *app) repl(ctx context.Context, may *permissions, limits starlark.Limits) error {
+	root, err := starlark.RootOfFolder(".")
+	if err != nil {
+		return err
+	}
+	judge, err := a.judgeIn(root, "repl", may)
+	if err != nil {
+		return err
+	}
 	eng, err := a.engine()
 	if err != nil {
 		return err
@@ -63,9 +76,10 @@ func (a *app) repl(ctx context.Context) error {
 		broken: func(err error) { a.screen.Warn("standard output cannot be written to: " + reason(err).Error()) },
 	}
 	host := a.host(builtins.New(builtins.Wrap(eng), builtins.Options{
-		JobOutput: out, Getenv: a.env.Lookup, Confirm: a.confirm, Report: a.screen.Event,
+		JobOutput: out, Getenv: a.env.Lookup, Confirm: a.confirm, Stderr: stderr{a.screen}, Report: a.screen.Event,
 		Left: func(h builtins.Handle, finish bool) { a.screen.Note(leftRunning(h.JobID(), finish)) },
 	}))
+	host.Gate, host.Limits = policy.NewGate(judge.Decide), limits
 	session, err := host.NewSession(ctx, ".")
 	if err != nil {
 		return err
