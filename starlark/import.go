@@ -92,13 +92,16 @@ func (r *Run) extend(spec string, find func(g *graph) (*module, error)) (*module
 	return m, nil
 }
 
-// callingModule is the module that the function which called the builtin is of; the script where that
-// is none.
+// callingModule is the module that the function which called the builtin is of. A builtin that is called
+// on a forked thread itself is called by the function that forked it.
 func (t *Thread) callingModule() *module {
 	for _, frame := range slices.Backward(t.star.CallStack()) {
 		if m := t.run.moduleOf(frame.Pos.Filename()); m != nil {
 			return m
 		}
+	}
+	if t.from != nil {
+		return t.from
 	}
 	return t.run.entry
 }

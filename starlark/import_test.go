@@ -34,6 +34,11 @@ func importHost(out io.Writer, cwd string) *Host {
 		}
 		return t.ImportFile(arg, arg)
 	})
+	host.Predeclared["forked"] = star.NewBuiltin("forked", func(t *star.Thread, _ *star.Builtin, args star.Tuple, _ []star.Tuple) (star.Value, error) {
+		fork, stop := ThreadOf(t).Fork("fork")
+		defer stop()
+		return fork.Call(args[0], args[1:], nil)
+	})
 	define("act", func(t *Thread, _ string) (star.Value, error) {
 		if t.Loading() {
 			return nil, errTest
@@ -52,6 +57,7 @@ func importTree(t *testing.T) string {
 	}
 	vendor(t, dir, map[string]map[string]string{"acme": {
 		"a.star": "def own():\n    return load_string('./b.star').b\ndef root():\n    return load_string('//b.star').b\n" +
+			"def forks():\n    return forked(load_string, '//b.star').b, forked(load_string, '//config.star')\ndef forks_path():\n    return forked(load_path, 'config.star')\n" +
 			"def typed():\n    return load_path('config.star')\ndef up():\n    return load_string('../../config.star')\n",
 		"b.star": "b = 'b of acme'\n",
 	}})
@@ -123,6 +129,9 @@ func TestImport(t *testing.T) {
 		{`load_path("bifrost_modules/acme/b.star")`, `is a file of a vendored module`},
 		{`load_path("a\x00.star")`, `has the character`},
 		{`load_string("@acme//a.star").typed()`, `no vendored module loads`},
+		{`load_string("@acme//a.star").forks()`, `"//config.star" does not exist`},
+		{`load_string("@acme//a.star").forks_path()`, `no vendored module loads`},
+		{`forked(load_string, "./config.star").value`, `["x"]`},
 		{`load_string("@acme//a.star").up()`, `"../../config.star" leads outside @acme`},
 		{`load_string("./wrong.star")`, "\"./wrong.star\" cannot be loaded:\nwrong.star:1: name: undefined: undefined_name\nwrong.star:2: load: \"./nosuch.star\" does not exist"},
 		{`load_string("./syntax.star")`, `syntax.star:1: syntax: `},

@@ -26,6 +26,7 @@ type Thread struct {
 	granted uint64            // steps that it has of the run's budget
 	raised  error             // why the thread was cancelled by Raise; nil when it was not
 	behind  []string          // Packages of the thread that this one was forked from
+	from    *module           // whose function forked it; nil for a thread that was not
 }
 
 // ThreadOf returns the Thread of a Starlark thread, or nil when the thread is not one of a Host's.
@@ -237,6 +238,7 @@ func (e *stopped) Unwrap() []error { return []error{e.cause, e.at} }
 func (t *Thread) Fork(name string) (fork *Thread, stop func()) {
 	fork = t.run.newThread(t.Context(), name, nil, t.loading)
 	fork.behind, fork.out, fork.loads, fork.depth = t.Packages(), t.out, t.loads, t.depth
+	fork.from = t.callingModule()
 	unwatch := watch(t.Context(), fork.star)
 	return fork, func() {
 		unwatch()

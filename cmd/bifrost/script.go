@@ -65,7 +65,7 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 // host returns what runs scripts over a library.
 func (a *app) host(lib *builtins.Library) *starlark.Host {
 	return &starlark.Host{
-		Predeclared: lib.Predeclared(), Libraries: map[string]fs.FS{"std": std.FS},
+		Predeclared: lib.Predeclared(), Libraries: libraries(),
 		Stdout: a.screen.Stdout(), Redactor: a.redact,
 		Describe: builtins.Describe, HabitHint: builtins.HabitHint,
 	}
@@ -78,6 +78,9 @@ func (w stderr) Write(lines []byte) (int, error) {
 	w.screen.Line(string(lines))
 	return len(lines), nil
 }
+
+// libraries are the trees of modules that every script may load.
+func libraries() map[string]fs.FS { return map[string]fs.FS{"std": std.FS} }
 
 func leftRunning(id string, finish bool) string {
 	text := "job " + id + " runs on by itself; bifrost attach " + id + " shows it"
