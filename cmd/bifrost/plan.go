@@ -14,11 +14,13 @@ import (
 	"github.com/bifrost-run/bifrost/engine/push"
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/starlark"
+	"github.com/bifrost-run/bifrost/starlark/policy"
 )
 
 func newPlan(a *app) *cobra.Command {
 	var asJSON bool
 	var limits starlark.Limits
+	var allowed *permissions
 	cmd := &cobra.Command{
 		Use:     "plan [--json] FILE [ARG...]",
 		Short:   "Show what a script would do, and do none of it",
@@ -55,18 +57,19 @@ EXIT STATUS
 			a.settles = false
 			ctx, stop := a.interruptible(cmd.Context())
 			defer stop()
-			return a.plan(ctx, args[0], args[1:], limits, asJSON)
+			return a.plan(ctx, args[0], args[1:], limits, allowed, asJSON)
 		},
 	}
 	flags := cmd.Flags()
 	flags.SetInterspersed(false)
 	flags.BoolVar(&asJSON, "json", false, "the plan as JSON")
 	addLimitFlags(cmd, &limits)
+	allowed = addPolicyFlags(cmd)
 	return cmd
 }
 
 // plan runs a script on the planning engine and shows its steps.
-func (a *app) plan(ctx context.Context, file string, args []string, limits starlark.Limits, asJSON bool) error {
+func (a *app) plan(ctx context.Context, file string, args []string, limits starlark.Limits, allowed *permissions, asJSON bool) error {
 	doc := jsonPlan{Version: 1, Steps: []jsonStep{}}
 	var printErr error
 	e := plan.New(planWorld{a}, func(s plan.Step) {
@@ -94,6 +97,14 @@ func (a *app) plan(ctx context.Context, file string, args []string, limits starl
 		},
 	}))
 	host.Limits, host.Stdout = limits, stderr{a.screen}
+	if err := host.Check(ctx, file); err != nil {
+		return err
+	}
+	judge, err := a.judge(file, allowed)
+	if err != nil {
+		return err
+	}
+	host.Gate = policy.NewGate(judge.Decide)
 	outcome, err := host.Exec(ctx, file, args)
 	var stopped *plan.StopError
 	var shown *starlark.Error
