@@ -7,15 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 )
 
-// readDotenv returns the variables of the .env file in a folder, none when there is no such file.
-func readDotenv(dir string) (map[string]string, error) {
-	path := filepath.Join(dir, ".env")
+// readDotenv returns the variables of a .env file, none when there is no such file.
+func readDotenv(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

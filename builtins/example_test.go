@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -91,7 +92,7 @@ func runExample(t *testing.T, script string) (string, error) {
 	opts := testLibrary(io.Discard).opts
 	opts.WorkDir = dir
 	lib := New(&fakeEngine{io.Discard}, opts)
-	host := testHost(lib, out, policy.Typed())
+	host := testHost(lib, out, func(context.Context, policy.Request) error { return nil })
 	host.Predeclared = examplePredeclared(t, lib)
 	_, err = host.Exec(t.Context(), path, nil)
 	var exit *starlark.ExitError

@@ -8,7 +8,7 @@ import (
 
 func execResultType() *Type {
 	return &Type{
-		Name: "exec_result", Doc: "What `node.exec` returns.",
+		Name: "exec_result", Doc: "What `node.exec` and `local.run` return.",
 		Fields: []Field{
 			{Name: "stdout", Kind: "str", Doc: "what the command wrote"},
 			{Name: "stderr", Kind: "str", Doc: "what it wrote as errors"},

@@ -37,11 +37,15 @@ func (c *Call) join(sep string) (string, error) {
 		if err := c.thread.CheckText(c.entry.Name, v); err != nil {
 			return "", err
 		}
-		if s, ok := star.AsString(v); ok {
-			parts[i] = s
-		} else {
-			parts[i] = v.String()
-		}
+		parts[i] = textOf(v)
 	}
 	return strings.Join(parts, sep), nil
+}
+
+// textOf is a value as print shows it.
+func textOf(v star.Value) string {
+	if s, ok := star.AsString(v); ok {
+		return s
+	}
+	return v.String()
 }

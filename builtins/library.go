@@ -37,6 +37,13 @@ type Options struct {
 	Clock Clock
 	// Stderr gets whole lines that scripts write to standard error, usage errors for one; nil discards.
 	Stderr io.Writer
+	// Log gets the lines of the script's logging, without secrets; nil discards them. The level is debug, info,
+	// warning, error or critical.
+	Log func(level, text string)
+	// Verbose shows debug lines too (bifrost exec -v).
+	Verbose bool
+	// RunProgram runs a program on this machine, once the gate has allowed it; nil means that none can run.
+	RunProgram func(ctx context.Context, p Program) (engine.ExecResult, error)
 	// Report gets the notices that the builtins have for the user; nil discards them.
 	Report report.Sink
 
@@ -95,6 +102,7 @@ func New(e Engine, opts Options) *Library {
 		confirmEntry(),
 		importModuleEntry(),
 		secretEntry(),
+		loadDotenvEntry(),
 		// Python's own
 		printEntry(),
 		pathEntry(),
@@ -122,6 +130,8 @@ func New(e Engine, opts Options) *Library {
 		datetimeType(),
 		timedeltaType(),
 		timezoneType(),
+		hashType(),
+		loggerType(),
 		structType(),
 		recordType(),
 		pathType(),
@@ -139,6 +149,11 @@ func New(e Engine, opts Options) *Library {
 	}
 	l.modules = []*Module{
 		argparseModule(),
+		osModule(),
+		loggingModule(),
+		shlexModule(),
+		hashlibModule(),
+		localModule(),
 		jsonModule(),
 		yamlModule(),
 		tomlModule(),

@@ -87,15 +87,7 @@ func pathContents() []*Entry {
 			Name: "write_bytes", Result: "int", Effect: true, Capabilities: write, needs: onPath(policy.WriteFile),
 			Doc:     "Makes a file hold these bytes, as write_text does, and returns their number.",
 			Example: `print(Path("raw.bin").write_bytes(bytes([0, 255])))  # 2`,
-			Params: []Param{{Name: "data", Kind: Kind{"bytes", func(_ *Call, v star.Value) (any, error) {
-				if b, ok := v.(star.Bytes); ok {
-					return []byte(b), nil
-				}
-				if _, ok := v.(star.String); ok {
-					return nil, &valueError{"got a string, want bytes", "write_text takes strings, and bytes(s) makes bytes"}
-				}
-				return nil, want(v, "bytes")
-			}}, Doc: "what the file holds then"}},
+			Params:  []Param{{Name: "data", Kind: bytesKind("write_text takes strings, and bytes(s) makes bytes"), Doc: "what the file holds then"}},
 			run: func(c *Call) (star.Value, error) {
 				data := arg[[]byte](c, "data")
 				return star.MakeInt(len(data)), c.write(data)

@@ -107,7 +107,7 @@ func testLibrary(out io.Writer) *Library {
 	return New(&fakeEngine{out}, Options{
 		JobOutput: out,
 		Getenv: func(name string) (string, bool) {
-			v, ok := map[string]string{"HF_TOKEN": theSecret, "EMPTY": "", "RUNPOD_API_KEY": "rp_0123456789"}[name]
+			v, ok := map[string]string{"HF_TOKEN": theSecret, "EMPTY": "", "WANDB_ENTITY_KEY": "team-key-0123", "PATH": os.Getenv("PATH"), "RUNPOD_API_KEY": "rp_0123456789"}[name]
 			return v, ok
 		},
 		Confirm: func(_ context.Context, question string) (bool, error) {
@@ -115,6 +115,13 @@ func testLibrary(out io.Writer) *Library {
 			return true, nil
 		},
 		Stderr: out,
+		Log:    func(level, text string) { fmt.Fprintf(out, "%s: %s\n", level, text) },
+		RunProgram: func(_ context.Context, p Program) (engine.ExecResult, error) {
+			if p.Argv[0] != "git" {
+				return engine.ExecResult{ExitCode: 3, Stderr: "no such thing\n"}, nil
+			}
+			return engine.ExecResult{Stdout: "5d3c1f0\n"}, nil
+		},
 		Report: func(e report.Event) { fmt.Fprintf(out, "notice: %s\n", e.Text) },
 		Ended:  func(r engine.Result, _ error) { fmt.Fprintf(out, "[ended %s %s %d]\n", r.JobID, r.Status, r.ExitCode) },
 	})

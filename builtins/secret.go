@@ -3,6 +3,7 @@ package builtins
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"strings"
 
@@ -91,7 +92,7 @@ func (l *Library) variable(root, name string) (string, error) {
 	if l.opts.NoDotenv {
 		return "", nil
 	}
-	vars, err := readDotenv(root)
+	vars, err := readDotenv(filepath.Join(root, ".env"))
 	return vars[name], err
 }
 

@@ -10,6 +10,20 @@ import (
 // "1" would destroy the text and protect nothing.
 const minSecret = 4
 
+// LooksSecret reports whether a variable of that name and value holds what must not be printed.
+func LooksSecret(name, value string) bool {
+	if len(value) < 2*minSecret {
+		return false
+	}
+	for _, word := range strings.Split(strings.ToUpper(name), "_") {
+		switch word {
+		case "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "KEY", "APIKEY", "CREDENTIALS":
+			return true
+		}
+	}
+	return false
+}
+
 // A Redactor replaces the values of secrets in text by "<secret NAME>". The zero value is ready to
 // use. It is safe for concurrent use.
 type Redactor struct {

@@ -34,10 +34,26 @@ type Run struct {
 	reading sync.Mutex // of modules; guards the loader
 
 	mu      sync.Mutex // guards what follows, and modules
+	locals  map[any]any
 	loaded  map[*module]*loaded
 	threads map[*Thread]bool // those that may run
 
 	out sync.Mutex
+}
+
+// Local returns what builtins keep for this run under a key, which make makes the first time.
+func (r *Run) Local(key any, make func() any) any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok := r.locals[key]
+	if !ok {
+		v = make()
+		if r.locals == nil {
+			r.locals = map[any]any{}
+		}
+		r.locals[key] = v
+	}
+	return v
 }
 
 // Print writes text to the run's standard output, without the values of secrets.

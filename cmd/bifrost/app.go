@@ -39,6 +39,7 @@ type app struct {
 
 	identity string // -i
 	yes      bool   // --yes
+	verbose  bool   // -v
 	trace    bool   // --trace
 
 	guard          *policy.Judge // decides what the script may do; nil without a script

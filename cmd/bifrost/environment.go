@@ -4,6 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 // An environment is what the process was given, read once.
@@ -40,21 +42,9 @@ func readEnvironment() environment {
 	}
 	e.Executable, _ = os.Executable()
 	for _, entry := range os.Environ() {
-		if name, value, _ := strings.Cut(entry, "="); secretName(name) && len(value) >= 8 {
+		if name, value, _ := strings.Cut(entry, "="); starlark.LooksSecret(name, value) {
 			e.Secrets[name] = value
 		}
 	}
 	return e
-}
-
-// secretName tells whether a variable of that name holds what must not be printed, even where a
-// user typed the value into the wrong place of a command line.
-func secretName(name string) bool {
-	for _, word := range strings.Split(strings.ToUpper(name), "_") {
-		switch word {
-		case "TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "KEY", "APIKEY", "CREDENTIALS":
-			return true
-		}
-	}
-	return false
 }

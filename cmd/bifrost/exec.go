@@ -26,7 +26,7 @@ type execFlags struct {
 func newExec(a *app) *cobra.Command {
 	var f execFlags
 	cmd := &cobra.Command{
-		Use:     "exec [-d] [--fresh] [--trace] [-i KEY] [--yes] [--allow-env=NAMES]... FILE [ARG...]",
+		Use:     "exec [-d] [--fresh] [--trace] [-v] [-i KEY] [--yes] [--allow-env=NAMES]... FILE [ARG...]",
 		Short:   "Run a deploy script",
 		GroupID: groupRun,
 		Long: `Runs the script: rents or reaches the machine, sends the code, runs the command, streams its log, brings
@@ -84,6 +84,7 @@ EXIT STATUS
 	flags.StringVarP(&a.identity, "identity", "i", "", "SSH private `KEY` file to log in with")
 	flags.BoolVar(&f.asJSON, "json", false, "the verdict as JSON, on the last line of stdout")
 	addTrace(cmd, a)
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "show what the script logs for debugging too")
 	addYes(cmd, a)
 	addRaw(cmd, &f.raw)
 	addLimitFlags(cmd, &f.limits)

@@ -45,13 +45,16 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 		},
 	}
 	host.Predeclared = builtins.New(builtins.Wrap(eng), builtins.Options{
-		JobOutput: out,
-		Fresh:     r.fresh,
-		Getenv:    a.env.Lookup, // asked through the gate only
-		Confirm:   a.confirm,
-		Stderr:    stderr{a.screen},
-		Report:    a.screen.Event,
-		Started:   func(builtins.Handle) { r.stopper.started() },
+		JobOutput:  out,
+		Fresh:      r.fresh,
+		Getenv:     a.env.Lookup, // asked through the gate only
+		Confirm:    a.confirm,
+		Stderr:     stderr{a.screen},
+		Report:     a.screen.Event,
+		Log:        a.screen.Log,
+		Verbose:    a.verbose,
+		RunProgram: builtins.RunProgram,
+		Started:    func(builtins.Handle) { r.stopper.started() },
 		Ended: func(res engine.Result, err error) {
 			_ = out.Flush() // its error stays, for the end
 			r.add(res, err)

@@ -9,7 +9,7 @@ what the builtins make of it where they differ on purpose: the same repr, or "! 
 message. Lines that start with "#" and empty lines separate. Needs PyYAML for yaml.txt; times are UTC.
 """
 
-import json, math, os, re, sys, time, tomllib, types
+import hashlib, json, math, os, re, shlex, sys, time, tomllib, types
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 

@@ -135,6 +135,17 @@ func (s *Screen) Note(text string) { s.Event(report.Event{Kind: report.Notice, T
 // Warn prints a line as a Warning does.
 func (s *Screen) Warn(text string) { s.Event(report.Event{Kind: report.Warning, Text: text}) }
 
+// Log prints what a script logs, as it is, behind its level.
+func (s *Screen) Log(level, text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	head, text := level+": ", strings.TrimRight(s.opt.Redact(text), "\n")
+	if level == "info" || level == "debug" { // nothing to look up for
+		head, text = "", head+text
+	}
+	s.note(time.Now(), head, text)
+}
+
 // Sticky keeps text on the terminal's last line, beneath those of the steps, until it is called
 // with "". It does nothing where there are no live lines.
 func (s *Screen) Sticky(text string) {
