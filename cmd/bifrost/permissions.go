@@ -136,7 +136,7 @@ func (a *app) hideDotenv(root string) {
 		return
 	}
 	for name, value := range vars {
-		if policy.IsProviderKey(name) || secretName(name) && len(value) >= 8 {
+		if policy.IsProviderKey(name) || starlark.LooksSecret(name, value) {
 			a.redact.Add(name, value)
 		}
 	}
