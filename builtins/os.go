@@ -11,7 +11,7 @@ func osModule() *Module {
 	return &Module{
 		Name: "os", Doc: "The environment of this machine. Paths are `Path`'s, programs `local.run`'s.",
 		Entries: []*Entry{{
-			Name: "getenv", Result: "str or default", Effect: true, Capabilities: []policy.Capability{policy.Env},
+			Name: "getenv", Result: "any", Effect: true, Capabilities: []policy.Capability{policy.Env},
 			Doc: "Returns a variable of the environment, or the default where it is not set. Those of .env are there after `load_dotenv()`. " +
 				"For tokens take `secret`, whose value nothing prints; keys of providers are readable by nobody.",
 			Example: "load_dotenv()\nprint(os.getenv(\"WANDB_PROJECT\"), os.getenv(\"WANDB_ENTITY\"), os.getenv(\"RANKS\", \"8\"))  # speedrun None 8",
