@@ -53,7 +53,7 @@ type visit struct {
 func newGraph(l *loader) *graph {
 	names := l.host.names()
 	g := &graph{
-		loader: l, predeclared: names.Keys(), hint: l.host.HabitHint,
+		loader: l, predeclared: slices.DeleteFunc(names.Keys(), isGuard), hint: l.host.HabitHint,
 		modules: map[place]*module{}, order: map[string]int{},
 	}
 	g.predeclare = g.uses(names)
@@ -127,6 +127,7 @@ func (g *graph) visit(at place, source []byte, entry bool) *module {
 	}
 
 	g.checkTypes(m, file)
+	addGuards(file)
 	program, err := star.FileProgram(file, g.predeclare)
 	var wrong resolve.ErrorList
 	switch {

@@ -1,6 +1,8 @@
 package starlark
 
 import (
+	"maps"
+
 	star "go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 )
@@ -19,6 +21,7 @@ func (h *Host) names() star.StringDict {
 		guard(names, name, func(t *Thread, what string, v star.Value) error { return t.CheckText(what, v) })
 	}
 	guard(names, "int", checkDigits)
+	maps.Copy(names, guards())
 	for name, v := range h.Predeclared {
 		names[name] = v
 	}

@@ -28,8 +28,15 @@ const (
 // CheckText returns a *LimitError when the text of v would be larger than one value may be, or when v is
 // nested too deep. What names the builtin that makes the text.
 func (t *Thread) CheckText(what string, v star.Value) error {
+	_, err := t.sizeOfText(what, v)
+	return err
+}
+
+// sizeOfText is CheckText, and returns how many bytes the text has at least.
+func (t *Thread) sizeOfText(what string, v star.Value) (int64, error) {
 	m := measurement{what: what, most: t.run.limits.Value, depth: MaxDepth, again: true, leaf: textSize}
-	return m.measure(v)
+	err := m.measure(v)
+	return m.size, err
 }
 
 // CheckValue returns a *LimitError when v, with everything in it, is larger than one value may be, or when it
