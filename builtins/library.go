@@ -164,6 +164,13 @@ func New(e Engine, opts Options) *Library {
 		timezoneModule(l), // has a value of a type
 	}
 	l.modules = append(l.modules, opts.Modules...)
+	l.Walk(func(_ string, e *Entry) {
+		for _, p := range e.Params {
+			if p.Default != nil {
+				p.Default.Freeze() // all threads of all runs share it
+			}
+		}
+	})
 	return l
 }
 
