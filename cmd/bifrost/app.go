@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +25,11 @@ import (
 )
 
 const (
+	// maxStack is how many bytes of stack the interpreter may take to go down a value that a script has
+	// nested deep: as much as the runtime grants. A stack that overflows ends the process on the spot, and
+	// leaves it to the guardian to release machines.
+	maxStack = 2_000_000_000
+
 	settleLimit = time.Minute     // of settling what others left open
 	settleGrace = 2 * time.Second // that the end of a command waits for it
 )
@@ -61,6 +67,7 @@ type app struct {
 // run is the program but for its end.
 func run(args []string, in, out, errs *os.File) int {
 	survivePipe()
+	debug.SetMaxStack(maxStack)
 	a := newApp(readEnvironment(), in, out, errs)
 	done := make(chan int, 1)
 	go func() { done <- a.command(args) }()
