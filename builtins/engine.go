@@ -41,6 +41,7 @@ type RunOptions struct {
 	Body    func(ctx context.Context, h Handle) error
 	Stdout  io.Writer
 	Started func(h Handle)
+	Ending  func(h Handle)
 }
 
 // A Handle is a job that was started.
@@ -122,6 +123,9 @@ func (r realEngine) Run(ctx context.Context, job Job, opts RunOptions) (engine.R
 	}
 	if opts.Started != nil {
 		o.Started = func(h *engine.Handle) { opts.Started(realHandle{h}) }
+	}
+	if opts.Ending != nil {
+		o.Ending = func(h *engine.Handle) { opts.Ending(realHandle{h}) }
 	}
 	return r.e.Run(ctx, job.real(), o)
 }

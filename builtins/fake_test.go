@@ -46,6 +46,9 @@ func (e *fakeEngine) Run(ctx context.Context, job Job, opts RunOptions) (engine.
 	} else if opts.Stdout != nil {
 		io.WriteString(opts.Stdout, "bytes of the job\n")
 	}
+	if opts.Ending != nil {
+		opts.Ending(h)
+	}
 	if errors.Is(context.Cause(ctx), engine.ErrDetach) {
 		res.Status = "detached"
 		return res, nil

@@ -47,8 +47,13 @@ type Options struct {
 	// Report gets the notices that the builtins have for the user; nil discards them.
 	Report report.Sink
 
+	// Begin is told that with_job begins, or an item of parallel, which may have a job; ready is called as
+	// soon as one of its jobs runs, or none will. All items begin before the first of them is ready.
+	Begin func() (ready func())
 	// Started is told of every job that with_job has started, before its body is called.
 	Started func(h Handle)
+	// Ending is told of every job that has started when what remains of it is its results and its machine.
+	Ending func(h Handle)
 	// Ended is told how every with_job ended, after the teardown.
 	Ended func(r engine.Result, err error)
 	// Left is told of every job that job.start has started and left running. With finish, the guardian

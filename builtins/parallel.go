@@ -160,6 +160,10 @@ func (p *parallel) run(items star.Tuple) (star.Value, error) {
 	defer cancel(nil)
 	clock, stagger := c.lib.opts.Clock, arg[time.Duration](c, "stagger")
 	room := make(chan struct{}, arg[int](c, "limit"))
+	ready := make([]func(), len(items)) // those that wait for room or for their turn have begun too
+	for i := range ready {
+		ready[i] = c.lib.begin()
+	}
 	var running sync.WaitGroup
 	for i, item := range items {
 		select {
@@ -171,13 +175,15 @@ func (p *parallel) run(items star.Tuple) (star.Value, error) {
 		}
 		if ctx.Err() != nil {
 			p.pairs[i] = p.failed(context.Cause(ctx))
+			ready[i]()
 			continue
 		}
 		fork, stop := c.thread.Fork("parallel[" + p.names[i] + "]")
 		running.Go(func() {
 			defer func() { <-room }()
 			defer stop()
-			value, err := p.item(ctx, fork, i, item)
+			defer ready[i]()
+			value, err := p.item(withReady(ctx, ready[i]), fork, i, item)
 			p.end(ctx, cancel, i, value, err)
 		})
 	}
@@ -189,6 +195,23 @@ func (p *parallel) run(items star.Tuple) (star.Value, error) {
 		return nil, p.fatal
 	}
 	return star.NewList(p.pairs), nil
+}
+
+type readyKey struct{}
+
+// withReady returns a context for an item: itemReady calls ready, and that of the item around it.
+func withReady(ctx context.Context, ready func()) context.Context {
+	return context.WithValue(ctx, readyKey{}, func() {
+		ready()
+		itemReady(ctx)
+	})
+}
+
+// itemReady says that the item that ctx is of, if any, has a job that runs.
+func itemReady(ctx context.Context) {
+	if ready, ok := ctx.Value(readyKey{}).(func()); ok {
+		ready()
+	}
 }
 
 // item calls the function on the fork while ctx lasts.

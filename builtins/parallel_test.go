@@ -275,3 +275,46 @@ func TestParallelCancelled(t *testing.T) {
 		t.Errorf("Exec = %v, %d jobs ended, printed %q", err, e.ended.Load(), out.b.String())
 	}
 }
+
+// TestBegin looks at when what may have a job is announced (+), has one that runs (run), and is ready (-), one
+// item at a time.
+func TestBegin(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ name, script, want string }{
+		{"a job", `with_job(jobs("x")[0])`, "+ run - ending"},
+		{"a job that does not start", `attempt(with_job, remote_job(ssh = "gpu", command = "x", timeout = None, prepare = lambda n: fail("no")))`, "+ -"},
+		{"a body that fails", `attempt(with_job, jobs("x")[0], lambda h: fail("no"))`, "+ run - ending"},
+		{"two jobs", `[run(job) for job in jobs("x", "y")]`, "+ run - ending + run - ending"},
+		{"items", `parallel(run, jobs("x", "y"), limit = 1)`, "+ + + run - - ending + run - - ending"},
+		{"items without a job", `parallel(len, ["a", "b"], limit = 1)`, "+ + - -"},
+		{"items that fail", `parallel(fail, ["a", "b"], limit = 1)`, "+ + - -"},
+		{"items that are not begun", `parallel(fail, ["a", "b"], limit = 1, fail_fast = True)`, "+ + - -"},
+		{"an item with two jobs", `parallel(lambda _: [run(job) for job in jobs("x", "y")], [1])`, "+ + run - - ending + run - ending"},
+		{"items of an item", `parallel(lambda _: parallel(run, jobs("x", "y"), limit = 1), [1])`, "+ + + + run - - - ending + run - - ending"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			var mu sync.Mutex
+			var got []string
+			saw := func(what string) {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, what)
+			}
+			_, err := execute(t, &fakeEngine{io.Discard}, Options{
+				Begin: func() func() {
+					saw("+")
+					return func() { saw("-") }
+				},
+				Started: func(Handle) { saw("run") },
+				Ending:  func(Handle) { saw("ending") },
+			}, starlark.Limits{}, threeJobs+test.script)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, strings.Join(got, " ")); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	star "go.starlark.net/starlark"
 
@@ -33,7 +34,15 @@ func withJobEntry() *Entry {
 				return nil, err
 			}
 			value := star.Value(star.None)
-			opts := RunOptions{Stdout: c.jobOutput(), Started: c.lib.opts.Started}
+			ready := c.lib.begin()
+			defer ready()
+			opts := RunOptions{Stdout: c.jobOutput(), Ending: c.lib.opts.Ending, Started: func(h Handle) {
+				if c.lib.opts.Started != nil {
+					c.lib.opts.Started(h)
+				}
+				ready()
+				itemReady(c.context())
+			}}
 			if fn := c.raw["fn"]; fn != star.None {
 				opts.Body = func(ctx context.Context, h Handle) error {
 					v, err := c.callIn(ctx, fn, c.handle(h, s))
@@ -56,6 +65,14 @@ func withJobEntry() *Entry {
 			return c.lib.result(res, value), nil
 		},
 	}
+}
+
+// begin announces what may have a job. It is ready once, however often it says so.
+func (l *Library) begin() (ready func()) {
+	if l.opts.Begin == nil {
+		return func() {}
+	}
+	return sync.OnceFunc(l.opts.Begin())
 }
 
 // failedFirst reports whether a job failed by itself and err is of what follows its end: its

@@ -23,6 +23,9 @@ type RunOptions struct {
 
 	// Started, if not nil, is told of the job once it runs.
 	Started func(h *Handle)
+	// Ending, if not nil, is told of a job that was started when its end begins: it has ended, or is
+	// left or stopped next; its results and its machine remain.
+	Ending func(h *Handle)
 }
 
 // A Result is what became of a job. It is plain data, good after every scope.
@@ -82,6 +85,9 @@ func (e *Engine) Run(ctx context.Context, job Job, opts RunOptions) (res Result,
 		p := recover()
 		if p != nil {
 			err = errors.Join(err, fmt.Errorf("panic: %v", p))
+		}
+		if h != nil && opts.Ending != nil {
+			opts.Ending(h)
 		}
 		res, err = r.conclude(ctx, h, opts, err)
 		if p != nil {

@@ -23,6 +23,9 @@ func (w *World) Run(ctx context.Context, j builtins.Job, opts builtins.RunOption
 		if p != nil {
 			err = errors.Join(err, fmt.Errorf("panic: %v", p))
 		}
+		if r.job != nil && opts.Ending != nil {
+			opts.Ending(r.job)
+		}
 		res, err = r.conclude(ctx, opts, err)
 		if p != nil {
 			panic(p)

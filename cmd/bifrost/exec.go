@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -34,7 +35,8 @@ the results home and releases the machine. Flags after FILE are the script's.
 
 With -d it returns once the job runs. The job lives on without this terminal, and a guardian process
 fetches the results and releases the machine when it has ended. What stands in the script after the
-start, a body included, does not run then.
+start, a body included, does not run then. With parallel it returns once every item has a job that runs,
+or has failed: with more items than its limit, that is when the last of them has had its turn.
 
 A script reads and writes the files of its root, rents, and connects to the hosts that it names. For
 anything else, a variable first of all, bifrost.toml or a flag must allow it; on a terminal bifrost asks,
@@ -43,7 +45,8 @@ whatever is allowed.
 
 Ctrl-C before the job runs destroys what was created. While it runs, on a terminal, it asks: detach,
 stop, or carry on; the second stops the job, fetches the results and releases the machine; the third
-leaves at once. Without a terminal SIGINT and SIGTERM stop, SIGHUP detaches.
+leaves at once. Without a terminal SIGINT and SIGTERM stop, SIGHUP detaches. With several jobs, detach
+and stop mean all that run, and destroy what does not run yet; SIGHUP waits for that to run.
 
 --json prints {"version": 1, "phase", "code", "reason", "retryable", "value", "jobs", "errors"} as the
 last line of stdout; each error is {"kind", "message", "file", "line", "col", "frames", "hint"}.
@@ -149,7 +152,7 @@ type runs struct {
 
 // add takes the end of one run.
 func (r *runs) add(res engine.Result, err error) {
-	r.stopper.over()
+	r.stopper.over(res.JobID)
 	if res.JobID == "" {
 		return
 	}
@@ -171,6 +174,13 @@ func (r *runs) last() engine.Result {
 	return r.results[len(r.results)-1]
 }
 
+// has tells whether a run ended in a status. Which of several at once is the last is chance.
+func (r *runs) has(status string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.results, func(res engine.Result) bool { return res.Status == status })
+}
+
 // verdict is the error with which a script's run ends.
 func (r *runs) verdict(ctx context.Context, outcome starlark.Outcome, err error) error {
 	var called *starlark.ExitError
@@ -187,12 +197,12 @@ func (r *runs) verdict(ctx context.Context, outcome starlark.Outcome, err error)
 	case find(err, fault.Unreleased) != nil:
 		return err
 	case errors.Is(cause, engine.ErrDetach):
-		if r.last().Status == "detached" {
+		if r.has("detached") {
 			return r.detached
 		}
 		return err
 	}
-	if last := r.last(); last.Status == "failed" && last.ExitCode != 0 || last.Status == "timeout" {
+	if last := r.last(); !r.has("cancelled") && (last.Status == "failed" && last.ExitCode != 0 || last.Status == "timeout") {
 		return exitError(resultCode(last)) // it had ended by itself before it could be stopped
 	}
 	if errors.Is(cause, errTerminated) || r.stopper.terminated() {

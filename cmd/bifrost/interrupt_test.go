@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -418,24 +419,29 @@ func TestKilledBeforeTheJob(t *testing.T) {
 	}
 }
 
-// newParallelSession prepares a folder with a script that runs two jobs at once, which wait for ./go-on in
-// their homes.
-func newParallelSession(t *testing.T) *session {
+// newParallelSession prepares a folder with a script that runs two jobs, one and two, as many at once as
+// the limit says. They wait for ./go-on in their homes, and before they run for a file of their name in the
+// project's folder.
+func newParallelSession(t *testing.T, limit int, mayRun ...string) *session {
 	t.Helper()
 	s := newFolder(t)
+	for _, name := range mayRun {
+		s.script(name, "")
+	}
 	s.script("deploy.star", `
 def run(name):
     return with_job(remote_job(provision = gpu_query(type = None, providers = "local"), name = name, timeout = None,
+        bootstrap = "while [ ! -e '`+s.dir+`/%s' ]; do sleep 0.05; done" % name,
         command = """echo be''gun `+"`basename $PWD`"+`; while [ ! -e ~/go-on ]; do sleep 0.05; done; echo ended""")).status
 
-print([v for v, err in parallel(run, ["one", "two"])])
+print([v for v, err in parallel(run, ["one", "two"], limit = `+strconv.Itoa(limit)+`)])
 `)
 	return s
 }
 
 func TestParallelJobsEnd(t *testing.T) {
 	t.Parallel()
-	s := newParallelSession(t)
+	s := newParallelSession(t, 2, "one", "two")
 	s.start("exec", "deploy.star")
 	s.await("[one] begun")
 	s.await("[two] begun")
@@ -454,7 +460,7 @@ func TestParallelJobsEnd(t *testing.T) {
 
 func TestParallelJobsInterrupted(t *testing.T) {
 	t.Parallel()
-	s := newParallelSession(t)
+	s := newParallelSession(t, 2, "one", "two")
 	s.start("exec", "deploy.star")
 	s.await("[one] begun")
 	s.await("[two] begun")
@@ -464,4 +470,105 @@ func TestParallelJobsInterrupted(t *testing.T) {
 		t.Errorf("%d machines are terminated and confirmed, want 2", got)
 	}
 	s.wants(s.output("ps"), "no jobs and no machines")
+}
+
+// While one of several jobs runs Ctrl-C asks, whatever became of the others.
+func TestParallelOneHasEnded(t *testing.T) {
+	t.Parallel()
+	s := newParallelSession(t, 2, "one", "two")
+	s.startOnTerminal("exec", "deploy.star")
+	s.await("[one] begun")
+	s.await("[two] begun")
+	s.output("ssh", "one", "touch go-on")
+	s.await("[one] ended")
+	s.await("gone, confirmed")
+	s.press(ctrlC)
+	s.await("interrupted; the job runs on: d detach, s stop")
+	s.press("d")
+	s.exits(0)
+	s.wants(s.text(), "detached: the job runs on")
+	s.wants(s.output("ps"), "two")
+	s.output("ssh", "two", "touch go-on")
+	s.eventuallyClean()
+}
+
+// Detaching leaves what runs and destroys what does not run yet.
+func TestParallelDetachWhileOnePrepares(t *testing.T) {
+	t.Parallel()
+	s := newParallelSession(t, 2, "one")
+	s.startOnTerminal("exec", "deploy.star")
+	s.await("[one] begun")
+	s.press(ctrlC)
+	s.await("interrupted; the job runs on, what has not started yet is destroyed after d and s: d detach")
+	s.press("d")
+	s.exits(0)
+	s.wants(s.text(), "detached: the job runs on")
+	s.wants(s.text(), "detaching: the job runs on, what has not started yet is destroyed; a body")
+	s.wants(s.text(), "none: the job did not run")
+	s.wants(s.text(), "terminated and confirmed")
+	if ps := s.output("ps"); !strings.Contains(ps, "one-") || strings.Contains(ps, "two-") {
+		t.Errorf("ps: got %s, want one alone", ps)
+	}
+}
+
+func TestParallelStop(t *testing.T) {
+	t.Parallel()
+	s := newParallelSession(t, 2, "one", "two")
+	s.startOnTerminal("exec", "deploy.star")
+	s.await("[one] begun")
+	s.await("[two] begun")
+	s.press(ctrlC)
+	s.await("interrupted; 2 jobs run on: d detach, s stop")
+	s.press("s")
+	s.exits(130)
+	s.wants(s.text(), "stopping 2 jobs")
+	s.wants(s.output("ps"), "no jobs and no machines")
+}
+
+// -d and a hangup leave several jobs to the guardian once all of them run.
+func TestParallelLeftToTheGuardian(t *testing.T) {
+	t.Parallel()
+	for name, leave := range map[string]func(s *session){
+		"detached": func(s *session) {
+			s.start("exec", "-d", "deploy.star")
+			s.await("[one] begun")
+		},
+		"hangup": func(s *session) {
+			s.start("exec", "deploy.star")
+			s.await("[one] begun")
+			s.signal(syscall.SIGHUP)
+			s.await("detaching as soon as all that was begun runs")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newParallelSession(t, 2, "one")
+			leave(s)
+			s.script("two", "")
+			s.exits(0)
+			for _, job := range []string{"one", "two"} {
+				s.output("ssh", job, "touch go-on")
+			}
+			s.eventuallyClean()
+			if got := strings.Count(s.output("ps", "-a"), " succeeded "); got != 2 {
+				t.Errorf("%d jobs succeeded, want 2:\n%s", got, s.output("ps", "-a"))
+			}
+		})
+	}
+}
+
+// -d keeps to the limit: it returns when the last item has had its turn.
+func TestParallelDetachedInTurn(t *testing.T) {
+	t.Parallel()
+	s := newParallelSession(t, 1, "one", "two")
+	s.start("exec", "-d", "deploy.star")
+	s.await("[one] begun")
+	s.output("ssh", "one", "touch go-on")
+	s.exits(0)
+	s.wants(s.text(), "[one] ended")
+	s.output("ssh", "two", "touch go-on")
+	s.eventuallyClean()
+	if got := strings.Count(s.output("ps", "-a"), " succeeded "); got != 2 {
+		t.Errorf("%d jobs succeeded, want 2:\n%s", got, s.output("ps", "-a"))
+	}
 }

@@ -54,7 +54,9 @@ func (a *app) runScript(ctx context.Context, file string, args []string, r *runs
 		Log:        a.screen.Log,
 		Verbose:    a.verbose,
 		RunProgram: builtins.RunProgram,
-		Started:    func(builtins.Handle) { r.stopper.started() },
+		Begin:      r.stopper.begin,
+		Started:    func(h builtins.Handle) { r.stopper.started(h.JobID()) },
+		Ending:     func(h builtins.Handle) { r.stopper.ending(h.JobID()) },
 		Ended: func(res engine.Result, err error) {
 			_ = out.Flush() // its error stays, for the end
 			r.add(res, err)

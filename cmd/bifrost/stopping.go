@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"sync"
@@ -80,13 +81,21 @@ func (s *stopper) do(ask func(m *interrupt.Machine) interrupt.Action) {
 	case interrupt.Ask:
 		s.ask()
 	case interrupt.Stop:
-		screen.Note("stopping the job, then fetching its results and releasing the machine")
+		if s.machine.Running() > 1 {
+			screen.Note(fmt.Sprintf("stopping %d jobs, then fetching their results and releasing the machines", s.machine.Running()))
+		} else {
+			screen.Note("stopping the job, then fetching its results and releasing the machine")
+		}
 		s.cancel(engine.ErrStop)
 	case interrupt.Detach:
-		screen.Note("detaching: the job runs on; a body, and what follows it in the script, stop here")
+		screen.Note("detaching: " + s.runOn("") + "; a body, and what follows it in the script, stop here")
 		s.cancel(engine.ErrDetach)
 	case interrupt.DetachSoon:
-		screen.Note("detaching as soon as the job runs")
+		if s.machine.Beginning() > 1 || s.machine.Running() > 0 {
+			screen.Note("detaching as soon as all that was begun runs")
+		} else {
+			screen.Note("detaching as soon as the job runs")
+		}
 	case interrupt.Remind:
 		text := "what was begun is being ended"
 		if s.machine.Phase() == interrupt.Ending {
@@ -122,18 +131,32 @@ func (s *stopper) signal(sig os.Signal) {
 
 // observe sees the engine's events.
 func (s *stopper) observe(e report.Event) {
-	if e.Kind == report.Started || e.Kind == report.Ended {
-		s.do(func(m *interrupt.Machine) interrupt.Action { return m.Observe(e) })
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.machine.Observe(e)
 }
 
-// started and over are told of each job of the run.
-func (s *stopper) started() {
-	s.do(func(m *interrupt.Machine) interrupt.Action { return m.Started() })
+// begin is told of what may have a job, and ready that it has begun it.
+func (s *stopper) begin() (ready func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.machine.Begin()
+	return func() { s.do(func(m *interrupt.Machine) interrupt.Action { return m.Ready() }) }
 }
 
-func (s *stopper) over() {
-	s.do(func(m *interrupt.Machine) interrupt.Action { return m.Over() })
+// started, ending and over are told of each job of the run.
+func (s *stopper) started(job string) {
+	s.do(func(m *interrupt.Machine) interrupt.Action { return m.Started(job) })
+}
+
+func (s *stopper) ending(job string) {
+	s.do(func(m *interrupt.Machine) interrupt.Action { return m.Ending(job) })
+}
+
+func (s *stopper) over(job string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.machine.Over(job)
 }
 
 // terminated tells whether it was SIGTERM that stopped the run.
@@ -154,10 +177,10 @@ func (s *stopper) ask() {
 		}
 	}
 	if err != nil {
-		s.app.screen.Note("interrupted; the job runs on. Ctrl-C again stops it, fetches the results and releases the machine")
+		s.app.screen.Note("interrupted; " + s.runOn(" after d and s") + ". Ctrl-C again stops it, fetches the results and releases the machine")
 		return
 	}
-	s.app.screen.Note("interrupted; the job runs on: " + stopQuestion)
+	s.app.screen.Note("interrupted; " + s.runOn(" after d and s") + ": " + stopQuestion)
 	s.app.screen.Sticky(stopQuestion + "?")
 	ctx, cancel := context.WithCancel(context.Background())
 	s.asking = cancel
@@ -172,6 +195,18 @@ func (s *stopper) ask() {
 			s.do(func(m *interrupt.Machine) interrupt.Action { return m.Key(key) })
 		}
 	})
+}
+
+// runOn says which jobs go on, and when that ends which do not run yet.
+func (s *stopper) runOn(when string) string {
+	text := "the job runs on"
+	if n := s.machine.Running(); n > 1 {
+		text = fmt.Sprintf("%d jobs run on", n)
+	}
+	if s.machine.Beginning() > 0 {
+		text += ", what has not started yet is destroyed" + when
+	}
+	return text
 }
 
 func (s *stopper) stopAsking() {
