@@ -164,6 +164,8 @@ func (c *Call) contents() ([]byte, error) {
 		return nil, c.fileError(errors.New("it is a folder"))
 	case !info.Mode().IsRegular():
 		return nil, c.fileError(errors.New("it is no regular file"))
+	case info.Size() > maxContents:
+		return nil, c.tooLarge()
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -174,13 +176,17 @@ func (c *Call) contents() ([]byte, error) {
 	if err != nil {
 		return nil, c.fileError(err)
 	}
-	if len(data) > maxContents {
-		return nil, &fault.Error{
-			Kind: fault.Invalid, Op: c.entry.Name, Target: pureOf(c.recv).String(), Err: fmt.Errorf("it is larger than %d MiB", maxContents>>20),
-			Hint: "node.upload sends a file of any size to a node",
-		}
+	if len(data) > maxContents { // it has grown, or does not tell its size
+		return nil, c.tooLarge()
 	}
 	return data, nil
+}
+
+func (c *Call) tooLarge() error {
+	return &fault.Error{
+		Kind: fault.Invalid, Op: c.entry.Name, Target: pureOf(c.recv).String(), Err: fmt.Errorf("it is larger than %d MiB", maxContents>>20),
+		Hint: "node.upload sends a file of any size to a node",
+	}
 }
 
 func firstInvalid(data []byte) int {
