@@ -188,9 +188,9 @@ func (r *Run) watchHeap(done <-chan struct{}) {
 		if heapObjects() <= base+r.limits.Heap {
 			continue
 		}
-		// Most of it may be garbage. While it is collected the script goes on, so that half as much again
-		// is too much whatever it is.
-		if heapObjects() <= base+r.limits.Heap/2*3 {
+		// Most of it may be garbage: the collector lets the heap grow to twice what is in use. While it
+		// collects the script goes on, so that more than that is too much whatever it is.
+		if heapObjects() <= 2*(base+r.limits.Heap) {
 			runtime.GC()
 		}
 		if now := heapObjects(); now > base+r.limits.Heap {
