@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"path/filepath"
+	"testing/fstest"
+	"time"
 
 	star "go.starlark.net/starlark"
 
@@ -101,4 +104,100 @@ func ExampleHost_errors() {
 	// Output:
 	// nothing ran: got newline, want primary expression
 	// line 2: floored division by zero
+}
+
+// Check finds everything that is wrong with a script and its modules without running any of it.
+func ExampleHost_Check() {
+	file := script(`
+load("./settings.star", "steps")
+print(stepz)
+`)
+	defer os.RemoveAll(filepath.Dir(file))
+
+	err := new(starlark.Host).Check(context.Background(), file)
+	var static *starlark.StaticError
+	if errors.As(err, &static) {
+		for _, p := range static.Problems {
+			fmt.Printf("line %d: %s: %s\n", p.Line, p.Kind, p.Message)
+		}
+	}
+	// Output:
+	// line 2: load: "./settings.star" does not exist
+	// line 3: name: undefined: stepz
+}
+
+// Test calls one function of a file that is loaded anew, so that no test sees what another one left. Package
+// startest adds assertions and runs whole folders.
+func ExampleHost_Test() {
+	file := script(`
+def double(x):
+    return 2 * x
+
+def test_double():
+    if double(4) != 8:
+        fail("4 is not doubled")
+
+def test_text():
+    if double("ab") != "abba":
+        fail("got", double("ab"))
+`)
+	defer os.RemoveAll(filepath.Dir(file))
+
+	host := new(starlark.Host)
+	tests, err := host.Tests(context.Background(), file)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, test := range tests {
+		err := host.Test(context.Background(), file, test.Name)
+		var failed *starlark.Error
+		if errors.As(err, &failed) {
+			fmt.Printf("%s: line %d: %s\n", test.Name, failed.Frames[0].Line, failed.Message)
+		} else if err == nil {
+			fmt.Printf("%s: ok\n", test.Name)
+		}
+	}
+	// Output:
+	// test_double: ok
+	// test_text: line 11: fail: got abab
+}
+
+// A program brings modules of its own as file systems, such as an embed.FS. Scripts load them by name,
+// and they can do what the script can.
+func ExampleHost_libraries() {
+	file := script(`
+load("@team//prices.star", "cost")
+print(cost(hours = 3))
+`)
+	defer os.RemoveAll(filepath.Dir(file))
+
+	host := &starlark.Host{
+		Libraries: map[string]fs.FS{"team": fstest.MapFS{
+			"prices.star": {Data: []byte("def cost(hours):\n    return hours * 2\n")},
+		}},
+		Stdout: os.Stdout,
+	}
+	if _, err := host.Exec(context.Background(), file, nil); err != nil {
+		log.Fatal(err)
+	}
+	// Output: 6
+}
+
+// Every run has limits, and a program sets tighter ones for scripts that it trusts less. What was exceeded is
+// in the error.
+func ExampleHost_limits() {
+	file := script(`
+def main():
+    for i in range(1000000000000):
+        pass
+`)
+	defer os.RemoveAll(filepath.Dir(file))
+
+	host := &starlark.Host{Limits: starlark.Limits{Steps: 100_000, Wall: time.Minute}}
+	_, err := host.Exec(context.Background(), file, nil)
+	var limit *starlark.LimitError
+	if errors.As(err, &limit) {
+		fmt.Println(limit.Limit, limit.Max)
+	}
+	// Output: steps 100000
 }
