@@ -333,7 +333,10 @@ func (r *run) discard(ctx context.Context, cause error) (Result, error) {
 	interrupted := ctx.Err() != nil
 	if interrupted {
 		state = journal.JobCancelled
-		cause = &fault.Error{Kind: fault.Cancelled, Op: "job", Target: r.id, Err: errors.New("interrupted before it ran")}
+		stopped := &fault.Error{Kind: fault.Cancelled, Op: "job", Target: r.id, Err: &interruption{cause}}
+		if fault.KindOf(cause) != fault.Unreleased {
+			cause = stopped
+		}
 	}
 	r.engine.closeJob(ctx, r.id, state, reason)
 	res := Result{JobID: r.id, Status: string(state), Duration: time.Since(r.started), Machine: "none was rented"}
@@ -352,6 +355,13 @@ func (r *run) discard(ctx context.Context, cause error) (Result, error) {
 	err := r.node.conclude(ctx, policy, false, true, &res)
 	return res, errors.Join(cause, err)
 }
+
+// An interruption stands for what each step made of the end of its context. That is no news for
+// people, but holds what a script's own function has to say.
+type interruption struct{ cause error }
+
+func (e *interruption) Error() string { return "interrupted before it ran" }
+func (e *interruption) Unwrap() error { return e.cause }
 
 // detach leaves the job to the guardian.
 func (r *run) detach(ctx context.Context, h *Handle) (Result, error) {

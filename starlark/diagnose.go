@@ -128,7 +128,7 @@ func (r *Run) diagnose(err error) *Error {
 	case errors.As(err, &imported) && e.Kind == "error":
 		e.Kind, e.Hint = "load", r.Redactor.Redact(imported.Hint)
 	case errors.As(err, &limit):
-		e.Kind, e.Hint = "limit", limit.Hint()
+		e.Kind, e.Message, e.Hint = "limit", r.Redactor.Redact(limit.Error()), limit.Hint() // not what an operation made of it
 	case errors.Is(err, context.Canceled) && e.Kind == "error":
 		e.Kind = "cancelled"
 	}

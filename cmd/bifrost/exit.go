@@ -85,6 +85,7 @@ func exitCode(err error) int {
 		args   *starlark.ArgsError
 		called *starlark.ExitError
 		denied *policy.Denied
+		limit  *starlark.LimitError
 		remote *ssh.ExitError
 	)
 	switch job := find(err, fault.JobFailed); {
@@ -102,6 +103,8 @@ func exitCode(err error) int {
 		return exitStatic
 	case errors.As(err, &denied):
 		return exitDenied
+	case errors.As(err, &limit): // whatever it has interrupted
+		return exitFailed
 	case errors.Is(err, errInterrupted), errors.Is(err, engine.ErrStop):
 		return exitInterrupt
 	case errors.Is(err, errTerminated):

@@ -33,6 +33,8 @@ func TestExitCode(t *testing.T) {
 		{"exit(0)", &starlark.ExitError{Code: 0}, 0},
 		{"denied by the policy", fmt.Errorf("x: %w", &policy.Denied{Reason: errors.New("x")}), 206},
 		{"denied", kind(fault.Denied), 206},
+		{"a limit", &starlark.LimitError{Limit: "steps"}, 1},
+		{"a limit that interrupted a job", &fault.Error{Kind: fault.Cancelled, Err: &starlark.LimitError{Limit: "wall"}}, 1},
 		{"no capacity", kind(fault.NoCapacity), 200},
 		{"funds", kind(fault.Funds), 200},
 		{"budget", kind(fault.Budget), 201},
