@@ -5,7 +5,7 @@ BIN := bin/bifrost
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 SOURCES := $(shell git ls-files -co --exclude-standard '*.go' '*.sh' '*.star' 2>/dev/null) go.mod go.sum
 
-.PHONY: build quickstart test lint fmt docs deps bench
+.PHONY: build quickstart test lint scripts fmt docs deps bench
 
 build: $(BIN)
 
@@ -18,7 +18,7 @@ quickstart: build
 
 # Everything that CI checks. CI=true makes a missing program a failure; otherwise the tests that need
 # it say that they were left out.
-test: deps lint
+test: deps lint scripts
 	$(GO) build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bifrost
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bifrost
@@ -31,8 +31,16 @@ lint:
 	$(GO) tool staticcheck ./...
 	@unformatted="$$($(GO) tool gofumpt -l .)"; test -z "$$unformatted" || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 
-fmt:
+# The scripts of this repository, by the program itself. Those under examples/embed belong to a program that
+# adds names of its own.
+scripts: build
+	$(BIN) fmt --check examples starlark/std
+	$(BIN) check examples/*.star
+	$(BIN) test examples
+
+fmt: build
 	$(GO) tool gofumpt -w .
+	$(BIN) fmt examples starlark/std
 
 docs:
 	$(GO) run ./builtins/gendoc docs/reference.md

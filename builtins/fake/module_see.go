@@ -3,7 +3,7 @@ package fake
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -108,7 +108,7 @@ func (w *World) interruptEntry() *builtins.Entry {
 func (w *World) runEntry() *builtins.Entry {
 	return builtins.Entry{
 		Name: "run", Result: "struct(exit_code, output, error)", Effect: true,
-		Doc: "Runs a whole script, as bifrost exec does, in this world. It returns the exit code, what the script printed, and what went wrong as text or None.",
+		Doc: "Runs a whole script, as bifrost exec does, in this world. It returns the exit code, what went to standard output (the script's prints and its jobs' bytes), and what exec would say of an error, or None.",
 		Params: []builtins.Param{
 			{Name: "file", Kind: builtins.TextKind(), Doc: "the script, from the folder of the test file"},
 			{Name: "args", Kind: builtins.StringsKind(), Default: star.NewList(nil), Doc: "its arguments"},
@@ -125,13 +125,26 @@ func (w *World) runEntry() *builtins.Entry {
 		var out strings.Builder
 		host := *w.scripts
 		host.Stdout, host.Redactor = &out, c.Thread().Run().Redactor
+		w.jobOutput.use(&out)
 		outcome, err := host.Exec(c.Thread().Context(), file, slices.Clone(builtins.Arg[[]string](c, "args")))
+		w.jobOutput.use(nil)
 		w.endScript()
 		values := star.StringDict{"exit_code": star.MakeInt(w.exitCode(outcome, err)), "output": star.String(out.String()), "error": star.None}
 		var exit *starlark.ExitError
 		if err != nil && !errors.As(err, &exit) {
-			values["error"] = star.String(fmt.Sprint(err))
+			values["error"] = star.String(rendered(err))
 		}
 		return starlarkstruct.FromStringDict(starlarkstruct.Default, values), nil
 	})
+}
+
+// rendered is an error as exec shows it.
+func rendered(err error) string {
+	var shown interface{ Render(w io.Writer) error }
+	if !errors.As(err, &shown) {
+		return err.Error()
+	}
+	var b strings.Builder
+	_ = shown.Render(&b) // a strings.Builder takes everything
+	return b.String()
 }

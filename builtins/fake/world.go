@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"sync"
 
@@ -32,6 +33,34 @@ type World struct {
 	wrong        []error // what no test expected
 	scripts      *starlark.Host
 	exitCode     func(starlark.Outcome, error) int
+
+	jobOutput jobOutput
+}
+
+// A jobOutput takes the bytes of jobs: to the script that fake.run runs, or else to the test's output.
+type jobOutput struct {
+	mu     sync.Mutex
+	test   io.Writer
+	script io.Writer // nil while no script runs
+}
+
+func (o *jobOutput) use(script io.Writer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.script = script
+}
+
+// Write implements io.Writer.
+func (o *jobOutput) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.script != nil:
+		return o.script.Write(p)
+	case o.test != nil:
+		return o.test.Write(p)
+	}
+	return len(p), nil
 }
 
 // New returns a world in which nothing exists. The folder, which is absolute, is empty and the test's
@@ -45,6 +74,8 @@ func (w *World) Library(opts builtins.Options) *builtins.Library {
 	opts.Getenv, opts.NoDotenv = w.getenv, true
 	opts.Confirm = w.confirm
 	opts.WorkDir, opts.Clock = w.dir, w.clock
+	w.jobOutput.test = opts.JobOutput
+	opts.JobOutput = &w.jobOutput
 	opts.Modules = append(opts.Modules, w.Module())
 	return builtins.New(w, opts)
 }
