@@ -1,6 +1,7 @@
 package bifrost_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/builtins"
 	"github.com/bifrost-run/bifrost/starlark"
+	"github.com/bifrost-run/bifrost/starlark/std"
 )
 
 var fenced = regexp.MustCompile("(?ms)^```python\n(.*?)^```$")
@@ -21,7 +23,10 @@ func TestScriptsInDocs(t *testing.T) {
 	if err != nil || len(pages) == 0 {
 		t.Fatalf("no pages in docs: %v", err)
 	}
-	host := &starlark.Host{Predeclared: builtins.New(nil, builtins.Options{}).Predeclared(), HabitHint: builtins.HabitHint}
+	host := &starlark.Host{
+		Predeclared: builtins.New(nil, builtins.Options{}).Predeclared(), Libraries: map[string]fs.FS{"std": std.FS},
+		HabitHint: builtins.HabitHint,
+	}
 	for _, page := range append(pages, "README.md") {
 		if filepath.Base(page) == "reference.md" {
 			continue // its signatures are no scripts; a test of package builtins runs its examples
