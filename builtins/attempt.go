@@ -17,6 +17,9 @@ func attemptEntry() *Entry {
 		Name: "attempt", Result: "(value, error or None)", Capabilities: pure,
 		Doc: "Calls fn and returns its value and None, or None and the error that stopped it: one of the engine, a missing file, data that does not parse, `check` and `fail`. " +
 			"It does not catch what is wrong with the script itself, a denied permission, `exit`, an interruption or a limit.",
+		Example: `text, err = attempt(Path("tuned.json").read_text)
+config = json.loads(text) if err == None else {"lr": 0.1}
+print(err.kind, config["lr"])  # not_found 0.1`,
 		Params: []Param{{Name: "fn", Kind: functionKind("*args, **kwargs"), Doc: "what to call"}},
 		Args:   "args", Kwargs: "kwargs",
 		run: func(c *Call) (star.Value, error) {

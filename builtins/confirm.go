@@ -11,8 +11,9 @@ import (
 func confirmEntry() *Entry {
 	return &Entry{
 		Name: "confirm", Result: "bool", Effect: true, Capabilities: pure,
-		Doc:    "Asks the user a question and returns whether the answer was yes. `bifrost exec --yes` answers; without a terminal it is an error.",
-		Params: []Param{{Name: "prompt", Kind: messageKind(), Doc: "the question; [y/N] is added"}},
+		Doc:     "Asks the user a question and returns whether the answer was yes. `bifrost exec --yes` answers; without a terminal it is an error.",
+		Example: "if not confirm(\"Rent 8 GPUs for the night?\"):\n    exit(1)",
+		Params:  []Param{{Name: "prompt", Kind: messageKind(), Doc: "the question; [y/N] is added"}},
 		run: func(c *Call) (star.Value, error) {
 			if c.lib.opts.Confirm == nil {
 				return nil, &fault.Error{

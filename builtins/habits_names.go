@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	runHint       = `no program runs on this machine: node.exec(command) runs one on the node, local.run([...]) one here where --allow-run allows it`
+	runHint       = `node.exec(command) runs a program on the node, local.run([...]) one on this machine where --allow-run allows it`
 	exitHint      = `exit(code) ends the script, def main(argv): gets the arguments, logging.warning(text) writes to standard error`
 	parallelHint  = `parallel(fn, items, limit = 4) calls a function for several items at once`
 	recordHint    = `Config = record(lr = 0.1, epochs = 3) makes frozen values with these fields`

@@ -81,7 +81,7 @@ var syntaxHabits = []habit{
 	{m(`^got '=', want primary expression`), m(`={3}`), nil, `write ==`},
 	{m(`^got '=', want ':'`), m(`^\s*(if|elif)\b`), nil, `compare with ==`},
 	{m(`^unexpected input character '\?'`), nil, nil, `write a if condition else b`},
-	{m("^unexpected input character '`'"), nil, nil, `no program runs here: node.exec("ls") runs one on the node`},
+	{m("^unexpected input character '`'"), nil, nil, `node.exec("ls") runs a program on the node, local.run(["ls"]) one on this machine where --allow-run allows it`},
 	{m(`^unexpected input character '\$'`), nil, nil, `a variable of this machine's environment is os.getenv("NAME"); inside the string of a command the node's shell knows $$NAME`},
 	{m(`^conditional expression without else`), nil, nil, `write a if condition else b`},
 	{m(`^got identifier, want`), m(`\d_\d`), nil, `numbers have no underscores: 1000000`},

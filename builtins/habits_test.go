@@ -1,12 +1,16 @@
 package builtins
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	star "go.starlark.net/starlark"
 )
 
 // TestMemberHabits is about members of modules that Python has; the archives have the rest.
@@ -37,6 +41,75 @@ func TestHabitsAreSeen(t *testing.T) {
 			plain, _, _ := strings.Cut(strings.ReplaceAll(h.hint, "$$", "$"), "${")
 			if !strings.Contains(seen, "hint: "+plain) {
 				t.Errorf("no script in testdata shows the hint %q for %s", h.hint, h.message)
+			}
+		}
+	}
+}
+
+// TestHintsNameWhatThereIs fails for a hint that tells to call what scripts do not have.
+func TestHintsNameWhatThereIs(t *testing.T) {
+	t.Parallel()
+	lib := New(nil, Options{})
+	known := map[string]bool{}
+	for name := range star.Universe {
+		known[name] = true
+	}
+	for name := range lib.Predeclared() {
+		known[name] = true
+	}
+	members := map[string]bool{} // of any value: x.strip(
+	for _, v := range []star.HasAttrs{star.String(""), star.Bytes(""), star.NewList(nil), new(star.Dict), new(star.Set)} {
+		for _, name := range v.AttrNames() {
+			members[name] = true
+		}
+	}
+	modules := map[string]bool{}
+	for _, m := range lib.Modules() {
+		modules[m.Name] = true
+	}
+	lib.Walk(func(owner string, e *Entry) {
+		known[strings.TrimPrefix(owner+"."+e.Name, ".")] = true
+		if !modules[owner] {
+			members[e.Name] = true
+		}
+	})
+	for name := range memberHabits {
+		if known[name] {
+			t.Errorf("there is a hint for %s, which there is", name)
+		}
+	}
+	for name := range pythonNames {
+		if known[name] || modules[name] {
+			t.Errorf("there is a hint for %s, which there is", name)
+		}
+	}
+	for name, hint := range pythonModules {
+		if (hint == "") != modules[name] {
+			t.Errorf("the hint %q of import %s: is it a module of scripts? %v", hint, name, modules[name])
+		}
+	}
+	var hints []string
+	for _, all := range []map[string]string{pythonModules, pythonNames, memberHabits, keywordHabits} {
+		hints = append(hints, slices.Collect(maps.Values(all))...)
+	}
+	for _, h := range slices.Concat(syntaxHabits, valueHabits) {
+		hints = append(hints, h.hint)
+	}
+	own := []string{"f", "fn", "wrap", "main", "load", "in", "and", "or", "lambda"} // what a hint's own example defines, and words
+	for _, hint := range hints {
+		for _, found := range regexp.MustCompile(`([\w.)]*?)\.?(\w+)\(`).FindAllStringSubmatch(hint, -1) {
+			owner, name := found[1], found[2]
+			switch {
+			case modules[owner]:
+				if !known[owner+"."+name] {
+					t.Errorf("the hint %q calls %s.%s, which there is not", hint, owner, name)
+				}
+			case owner != "" || strings.Contains(found[0], "."):
+				if !members[name] {
+					t.Errorf("the hint %q calls .%s, which nothing has", hint, name)
+				}
+			case !known[name] && !slices.Contains(own, name):
+				t.Errorf("the hint %q calls %s, which there is not", hint, name)
 			}
 		}
 	}

@@ -138,7 +138,7 @@ var memberHabits = map[string]string{
 	"os.unlink":              "write Path(x).unlink()",
 	"json.load":              "write json.loads(Path(x).read_text())",
 	"json.dump":              "write Path(x).write_text(json.dumps(value))",
-	"yaml.load":              "write yaml.loads(text)",
+	"yaml.load":              "write yaml.safe_load(text)",
 	"toml.load":              "write toml.loads(Path(x).read_text())",
 	"toml.dump":              "write Path(x).write_text(toml.dumps(value))",
 	"Path.cwd":               `write Path(".").resolve()`,

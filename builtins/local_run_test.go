@@ -75,38 +75,47 @@ func TestLocalRun(t *testing.T) {
 	}
 }
 
-// TestLocalRunEnds runs a program that goes on for ever with one beneath it: a timeout, and the end of
-// the run, end both.
+// TestLocalRunEnds runs programs that go on for ever, one with another beneath it: the end of the run,
+// too much output and a timeout end them all.
 func TestLocalRunEnds(t *testing.T) {
 	t.Parallel()
 	errStop := errors.New("stopped")
-	const forever = `["sh", "-c", "sleep 1000 & echo $! > pid; wait"]`
 	for _, test := range []struct {
 		script string
 		stop   bool
 		want   string
 	}{
-		{`local.run(` + forever + `, timeout = 0.3)`, false, "timeout: local.run sh: it did not end within 300ms"},
-		{`local.run(` + forever + `)`, true, "stopped"},
+		{`local.run(["sh", "-c", "sleep 1000 & echo $! > pid; wait"])`, true, "stopped"},
 		{`local.run(["sh", "-c", "echo $$ > pid; exec cat /dev/zero"])`, false, "it wrote more than 64 MiB"},
+		{`local.run(["sh", "-c", "echo $$ > pid; exec sleep 1000"], timeout = 2)`, false, "timeout: local.run sh: it did not end within 2s"},
 	} {
 		dir := t.TempDir()
 		ctx, cancel := context.WithCancelCause(t.Context())
-		pidFile := filepath.Join(dir, "pid")
-		if test.stop {
-			go func() {
-				for pidOf(pidFile) == 0 {
-					time.Sleep(time.Millisecond)
-				}
-				cancel(errStop)
-			}()
+		pipe := filepath.Join(dir, "pid")
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
 		}
+		pids := make(chan int, 1)
+		go func() {
+			text, err := os.ReadFile(pipe) // waits for the program
+			pid, numErr := strconv.Atoi(strings.TrimSpace(string(text)))
+			if test.stop {
+				cancel(errStop)
+			}
+			if err != nil || numErr != nil {
+				pid = 0
+			}
+			pids <- pid
+		}()
 		_, err := runLocal(t, ctx, dir, test.script)
 		cancel(nil)
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v, want %s", test.script, err, test.want)
 		}
-		pid := pidOf(pidFile)
+		if w, err := os.OpenFile(pipe, os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+			w.Close() // one that never ran leaves the reader waiting
+		}
+		pid := <-pids
 		if pid == 0 {
 			t.Fatalf("%s: it never ran", test.script)
 		}
@@ -116,15 +125,6 @@ func TestLocalRunEnds(t *testing.T) {
 			}
 		}
 	}
-}
-
-func pidOf(file string) int {
-	text, err := os.ReadFile(file)
-	if err != nil || !strings.HasSuffix(string(text), "\n") {
-		return 0
-	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
-	return pid
 }
 
 // alive reports whether the process runs; one whose parent has not asked for its end does not.

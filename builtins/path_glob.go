@@ -204,9 +204,9 @@ func matchOne(pattern []rune, r rune) (ok bool, size int) {
 	switch pattern[0] {
 	case '?':
 		return true, 1
+	case '[':
 	default:
 		return pattern[0] == r, 1
-	case '[':
 	}
 	first := 1
 	if first < len(pattern) && pattern[first] == '!' {

@@ -12,7 +12,8 @@ import (
 func pollEntry() *Entry {
 	return &Entry{
 		Name: "poll", Result: "any", Effect: true, Capabilities: pure,
-		Doc: `Calls fn again and again and returns the first value that is true. When the timeout has passed it is an error of kind "timeout".`,
+		Doc:     `Calls fn again and again and returns the first value that is true. When the timeout has passed it is an error of kind "timeout".`,
+		Example: `poll(lambda: node.exec("curl -sf localhost:8000/health").ok, every = 5, timeout = "10m")`,
 		Params: []Param{
 			{Name: "fn", Kind: functionKind(""), Doc: "what to call"},
 			{Name: "every", Kind: durationKind(), KeywordOnly: true, Doc: "pause between two calls"},

@@ -148,7 +148,7 @@ func (l *Library) momentOf(directives []byte, texts []string) (moment, error) {
 	}
 	var err error
 	m.wall, err = wallOf(parts)
-	if err == nil && yearDay > 0 && strings.IndexAny(string(directives), "mdbB") < 0 {
+	if err == nil && yearDay > 0 && !strings.ContainsAny(string(directives), "mdbB") {
 		m.wall = m.wall.AddDate(0, 0, yearDay-1)
 	}
 	return m, err

@@ -32,6 +32,9 @@ func TestTableIsComplete(t *testing.T) {
 			}
 		}
 		sentence("doc", e.Doc, true)
+		if e.Example == "" {
+			t.Errorf("%s: no example", name)
+		}
 		if e.Result == "" || e.run == nil {
 			t.Errorf("%s: no result or no code", name)
 		}

@@ -20,6 +20,14 @@ func withJobEntry() *Entry {
 		Doc: "Runs a job: acquires the machine, pushes, prepares, bootstraps, starts; calls fn with the handle, or writes the job's bytes to standard output; " +
 			"then fetches the results and releases the machine, exactly once and whatever happened. " +
 			"A function that returns early waits for the job; one that fails stops it. The handle is good inside fn only.",
+		Example: `def body(handle):
+    for line in handle.logs():
+        if "loss = nan" in line:
+            handle.cancel()
+    return handle.download("metrics.json", "./").files
+
+result = with_job(job, body, check = False)
+print(result.ok, result.exit_code)  # True 0`,
 		Params: []Param{
 			{Name: "job", Kind: objectKind("job", "remote_job(...)"), Doc: "what to run"},
 			{Name: "fn", Kind: orNone(functionKind("handle")), Default: star.None, Doc: "what to do while it runs; what it returns is the result's value"},

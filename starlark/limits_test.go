@@ -10,6 +10,7 @@ import (
 	"time"
 
 	star "go.starlark.net/starlark"
+	"go.starlark.net/syntax"
 )
 
 // limited runs a script under limits and returns its *LimitError, or nil, and the error as rendered.
@@ -190,12 +191,12 @@ func TestRangeIsUpstreams(t *testing.T) {
 		"[x for x in range(4)]", "sorted(range(3), reverse = True)", "zip(range(3), range(2))", "enumerate(range(2), 5)", "max(range(4))", "tuple(range(3))", "set(range(3))", "range(1 << 70)",
 		"dict(zip(range(2), range(2)))", "range(3) == range(3)[:]", "[range(2)] == [range(2)]", "range(2) in [range(2)]", "reversed(range(3))",
 	} {
-		want, wantErr := star.Eval(new(star.Thread), "x", expr, nil)
+		want, wantErr := star.EvalOptions(&syntax.FileOptions{Set: true}, new(star.Thread), "x", expr, nil)
 		host := testHost()
 		r := host.newRun(nil)
 		_, stop := r.limit(t.Context())
 		thread := r.newThread(t.Context(), "x", nil, false)
-		got, gotErr := star.Eval(thread.star, "x", expr, host.names())
+		got, gotErr := star.EvalOptions(&syntax.FileOptions{Set: true}, thread.star, "x", expr, host.names())
 		stop()
 		if show(got, gotErr) != show(want, wantErr) {
 			t.Errorf("%s: got %s want %s", expr, show(got, gotErr), show(want, wantErr))
