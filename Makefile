@@ -2,7 +2,6 @@
 
 GO ?= go
 BIN := bin/bifrost
-VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 SOURCES := $(shell git ls-files -co --exclude-standard '*.go' '*.sh' '*.star' 2>/dev/null) go.mod go.sum
 
 .PHONY: build quickstart test lint scripts fmt docs deps bench
@@ -10,7 +9,7 @@ SOURCES := $(shell git ls-files -co --exclude-standard '*.go' '*.sh' '*.star' 2>
 build: $(BIN)
 
 $(BIN): $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/bifrost
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/bifrost
 
 # The main job, end to end, on this machine: no account, no network, no set-up.
 quickstart: build

@@ -1,7 +1,6 @@
 package builtins
 
 import (
-	"regexp"
 	"strings"
 
 	star "go.starlark.net/starlark"
@@ -11,13 +10,13 @@ import (
 
 // A habit is something that Python has and Starlark refuses, and how to write it instead.
 type habit struct {
-	message *regexp.Regexp // what the interpreter says
-	line    *regexp.Regexp // the source line; nil for any
-	before  *regexp.Regexp // the source line up to the column; nil for any
-	hint    string         // ${1} is what the message has there
+	message lazyRegexp // what the interpreter says
+	line    lazyRegexp // the source line; nil for any
+	before  lazyRegexp // the source line up to the column; nil for any
+	hint    string     // ${1} is what the message has there
 }
 
-func m(pattern string) *regexp.Regexp { return regexp.MustCompile(pattern) }
+func m(pattern string) lazyRegexp { return lazily(pattern) }
 
 // HabitHint returns how to write what the interpreter refuses with this message, or "". It is for
 // starlark.Host. The column is where the message points in the source line, from 1 and in characters.
@@ -28,16 +27,16 @@ func HabitHint(message, line string, col int) string {
 	if hint := importHint(message, line); hint != "" {
 		return hint
 	}
-	if found := noAttr.FindStringSubmatch(message); found != nil {
+	if found := noAttr().FindStringSubmatch(message); found != nil {
 		return attrHint(found[1], found[2])
 	}
 	text := []rune(line)
 	before := string(text[:max(0, min(col-1, len(text)))])
 	for _, habits := range [][]habit{syntaxHabits, valueHabits} {
 		for _, h := range habits {
-			found := h.message.FindStringSubmatchIndex(message)
-			if found != nil && (h.line == nil || h.line.MatchString(line)) && (h.before == nil || h.before.MatchString(before)) {
-				return string(h.message.ExpandString(nil, h.hint, message, found))
+			found := h.message().FindStringSubmatchIndex(message)
+			if found != nil && (h.line == nil || h.line().MatchString(line)) && (h.before == nil || h.before().MatchString(before)) {
+				return string(h.message().ExpandString(nil, h.hint, message, found))
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package builtins
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -90,7 +89,7 @@ func undefinedHint(name string) string {
 	if name == "SystemExit" {
 		return `exit(code) ends the script`
 	}
-	if exceptionName.MatchString(name) {
+	if exceptionName().MatchString(name) {
 		return exceptionHint
 	}
 	if hint, known := pythonModules[name]; known && hint != "" {
@@ -100,8 +99,8 @@ func undefinedHint(name string) string {
 }
 
 var (
-	importStatement = regexp.MustCompile(`^\s*import\s+(.+)$`)
-	fromStatement   = regexp.MustCompile(`^\s*from\s+(\.*)([\w.]*)\s+import\s+\(?\s*([\w, ]*)`)
+	importStatement = m(`^\s*import\s+(.+)$`)
+	fromStatement   = m(`^\s*from\s+(\.*)([\w.]*)\s+import\s+\(?\s*([\w, ]*)`)
 )
 
 // importHint is about an import statement.
@@ -109,10 +108,10 @@ func importHint(message, line string) string {
 	if !strings.HasPrefix(message, "got import,") && !strings.HasPrefix(message, "got from,") {
 		return ""
 	}
-	if found := fromStatement.FindStringSubmatch(line); found != nil {
+	if found := fromStatement().FindStringSubmatch(line); found != nil {
 		return moduleHint(found[2], found[1] != "", "", strings.Split(found[3], ","))
 	}
-	found := importStatement.FindStringSubmatch(line)
+	found := importStatement().FindStringSubmatch(line)
 	if found == nil {
 		return `there is no import: write load("./file.star", "name")`
 	}

@@ -40,7 +40,7 @@ func TestHabitsAreSeen(t *testing.T) {
 		for _, h := range habits {
 			plain, _, _ := strings.Cut(strings.ReplaceAll(h.hint, "$$", "$"), "${")
 			if !strings.Contains(seen, "hint: "+plain) {
-				t.Errorf("no script in testdata shows the hint %q for %s", h.hint, h.message)
+				t.Errorf("no script in testdata shows the hint %q for %s", h.hint, h.message())
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -99,7 +98,7 @@ func needsOfParallel(c *Call) []policy.Request {
 }
 
 // plainName is a name that a line can begin with and, but for its slashes, a file can have.
-var plainName = regexp.MustCompile(`^[\pL\pN_][\pL\pN_.,:=@+ /-]{0,63}$`)
+var plainName = lazily(`^[\pL\pN_][\pL\pN_.,:=@+ /-]{0,63}$`)
 
 // itemNames are what the items are called: by their text or name where that tells them apart.
 func itemNames(items star.Tuple) []string {
@@ -108,7 +107,7 @@ func itemNames(items star.Tuple) []string {
 	for i, item := range items {
 		names[i] = nameOf(item)
 		file := fileName(names[i])
-		if !plainName.MatchString(names[i]) || known[file] {
+		if !plainName().MatchString(names[i]) || known[file] {
 			for i := range names {
 				names[i] = strconv.Itoa(i)
 			}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -209,24 +208,24 @@ func (p *yamlParser) scalar(n *yaml.Node, tag string) (star.Value, error) {
 // yamlTags are the tags of plain text, in the order in which PyYAML tries them.
 var yamlTags = []struct {
 	tag string
-	re  *regexp.Regexp
+	re  lazyRegexp
 }{
-	{"!!bool", regexp.MustCompile(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
-	{"!!float", regexp.MustCompile(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
-	{"!!int", regexp.MustCompile(`^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
-	{"!!merge", regexp.MustCompile(`^<<$`)},
-	{"!!null", regexp.MustCompile(`^(?:~|null|Null|NULL|)$`)},
+	{"!!bool", lazily(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
+	{"!!float", lazily(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
+	{"!!int", lazily(`^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
+	{"!!merge", lazily(`^<<$`)},
+	{"!!null", lazily(`^(?:~|null|Null|NULL|)$`)},
 	{"!!timestamp", yamlTimestamp},
-	{"!!value", regexp.MustCompile(`^=$`)},
+	{"!!value", lazily(`^=$`)},
 }
 
-var yamlTimestamp = regexp.MustCompile(`^([0-9]{4})-([0-9][0-9]?)-([0-9][0-9]?)(?:(?:[Tt]|[ \t]+)([0-9][0-9]?):([0-9][0-9]):([0-9][0-9])(?:\.([0-9]*))?(?:[ \t]*(?:(Z)|([-+])([0-9][0-9]?)(?::([0-9][0-9]))?))?)?$`)
+var yamlTimestamp = lazily(`^([0-9]{4})-([0-9][0-9]?)-([0-9][0-9]?)(?:(?:[Tt]|[ \t]+)([0-9][0-9]?):([0-9][0-9]):([0-9][0-9])(?:\.([0-9]*))?(?:[ \t]*(?:(Z)|([-+])([0-9][0-9]?)(?::([0-9][0-9]))?))?)?$`)
 
 // yamlTag is the type of plain text.
 func yamlTag(text string) string {
 	for _, t := range yamlTags {
-		if t.re.MatchString(text) {
-			if m := t.re.FindStringSubmatch(text); t.tag == "!!timestamp" && m[4] == "" && len(text) != len("2024-05-06") {
+		if t.re().MatchString(text) {
+			if m := t.re().FindStringSubmatch(text); t.tag == "!!timestamp" && m[4] == "" && len(text) != len("2024-05-06") {
 				continue // a date alone has all its digits
 			}
 			return t.tag
@@ -292,7 +291,7 @@ func yamlFloat(text string) (star.Value, bool) {
 }
 
 func (p *yamlParser) timestamp(n *yaml.Node) (star.Value, error) {
-	m := yamlTimestamp.FindStringSubmatch(n.Value)
+	m := yamlTimestamp().FindStringSubmatch(n.Value)
 	if m == nil {
 		return nil, p.fail(n, "%q is no !!timestamp", n.Value)
 	}

@@ -135,11 +135,11 @@ func Parse(text string) (Config, error) {
 	return c, nil
 }
 
-var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
+var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 
 // CheckName tells whether name can be that of a vendored module.
 func CheckName(name string) error {
-	if !nameForm.MatchString(name) {
+	if !nameForm.MatchString(name) || len(name) > 64 {
 		return fmt.Errorf("%q is no name: it has up to 64 of a-z, 0-9, _ and -, a letter first", name)
 	}
 	return nil
