@@ -107,10 +107,20 @@ func (s *Session) Eval(ctx context.Context, source string) (star.Value, error) {
 	return star.None, s.run.diagnose(err)
 }
 
+// Show returns the text of a value that Eval returned, without the values of secrets. One that is too large to be
+// shown is an *Error.
+func (s *Session) Show(v star.Value) (string, error) {
+	if err := s.thread.CheckText("its text", v); err != nil {
+		return "", s.run.diagnose(err)
+	}
+	return s.run.Redactor.Redact(v.String()), nil
+}
+
 // read parses a piece and reads what it loads.
 func (s *Session) read(m *module, source []byte) (*syntax.File, error) {
 	g := s.graph
-	g.problems, g.predeclared = nil, slices.Sorted(maps.Keys(s.globals))
+	g.problems, g.predeclared = nil, slices.DeleteFunc(slices.Sorted(maps.Keys(s.globals)), isGuard)
+	g.modules = maps.Clone(s.run.allModules()) // with those that earlier pieces have imported
 	g.modules[m.place] = m
 	g.order[m.name] = len(g.order)
 	if _, err := readText(bytes.NewReader(source)); err != nil {
@@ -127,6 +137,7 @@ func (s *Session) read(m *module, source []byte) (*syntax.File, error) {
 	}
 	g.stack = nil
 	g.checkTypes(m, file)
+	addGuards(file)
 	s.run.mu.Lock()
 	s.run.modules = maps.Clone(g.modules)
 	s.run.mu.Unlock()

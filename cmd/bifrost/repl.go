@@ -108,6 +108,10 @@ func (a *app) repl(ctx context.Context, may *permissions, limits starlark.Limits
 		}
 		running, stop := a.interruptible(ctx)
 		value, evalErr := session.Eval(running, source)
+		text := ""
+		if evalErr == nil && value != star.None {
+			text, evalErr = session.Show(value)
+		}
 		stop()
 		evalErr = errors.Join(evalErr, out.Flush())
 		var exit *starlark.ExitError
@@ -121,7 +125,7 @@ func (a *app) repl(ctx context.Context, may *permissions, limits starlark.Limits
 		case evalErr != nil:
 			_ = a.say(evalErr)
 		case value != star.None:
-			if _, err := fmt.Fprintln(a.screen.Stdout(), a.redact.Redact(value.String())); err != nil {
+			if _, err := fmt.Fprintln(a.screen.Stdout(), text); err != nil {
 				return err
 			}
 		}
