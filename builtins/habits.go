@@ -22,6 +22,9 @@ func m(pattern string) lazyRegexp { return lazily(pattern) }
 // starlark.Host. The column is where the message points in the source line, from 1 and in characters.
 func HabitHint(message, line string, col int) string {
 	if name, ok := strings.CutPrefix(message, "undefined: "); ok {
+		if name == "__name__" && strings.Contains(line, "getLogger") {
+			return `write the name: logging.getLogger("deploy"), or logging.info(text) without one`
+		}
 		return undefinedHint(name)
 	}
 	if hint := importHint(message, line); hint != "" {

@@ -27,7 +27,7 @@ var syntaxHabits = []habit{
 	{m(`^got .*, want`), m(`^\s*print\s+[^(]`), nil, `print is a function: print(x)`},
 	{m(`\bwith\b`), m(`^\s*with\s+open\(`), nil, `there is no with: Path("file").read_text() and .write_text(text) open and close the file`},
 	{m(`\bwith\b`), m(`^\s*(async\s+)?with\b`), nil, `there is no with: with_job(job, fn) and with_node(fn, …) hold a machine while fn runs`},
-	{m(`\b(try|except|finally)\b`), m(`^\s*(try|except|finally)\b`), nil, `there is no try: write value, err = attempt(fn, …); with_job tears down whatever happens`},
+	{m(`\b(try|except|finally)\b`), m(`^\s*(try|except|finally)\b`), nil, `there is no try: write value, err = attempt(fn, …), then if err:; for finally nothing: what a script holds is released however it ends`},
 	{m(`^got class, want`), m(`^\s*class\s*=`), nil, `class is a reserved word: choose another name`},
 	{m(`\bclass\b`), m(`^\s*class\s+\w*(Error|Exception)\b`), nil, `there are no exceptions of one's own: fail("message") raises, attempt(fn) catches`},
 	{m(`\bclass\b`), m(`^\s*class\b`), nil, `there are no classes: Config = record(lr = 0.1) makes frozen values with these fields; write functions for the methods`},

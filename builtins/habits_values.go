@@ -142,6 +142,7 @@ var memberHabits = map[string]string{
 	"toml.load":              "write toml.loads(Path(x).read_text())",
 	"toml.dump":              "write Path(x).write_text(toml.dumps(value))",
 	"Path.cwd":               `write Path(".").resolve()`,
+	"Path.expanduser":        "a script does not know the home of this machine; ~ at the start of a remote path is the node's",
 	"Path.home":              "a script does not know the home of this machine; ~ at the start of a remote path is the node's",
 	"Path.open":              "write Path(x).read_text() or .write_text(text)",
 	"*.cwd":                  `write Path(".").resolve()`,

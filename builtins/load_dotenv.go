@@ -20,9 +20,14 @@ func loadDotenvEntry() *Entry {
 			{Name: "override", Kind: boolKind(), Default: star.False, KeywordOnly: true, Doc: "what the file says goes before the environment"},
 		},
 		needs: func(c *Call) []policy.Request {
+			root := c.thread.Run().Root
+			own := filepath.Join(root, ".env")
 			path := arg[string](c, "dotenv_path")
-			if path == "" {
-				path = filepath.Join(c.thread.Run().Root, ".env")
+			if path == "" || c.lib.absolute(path) == own {
+				// No script reads this file. Its variables are behind the gate one by one, so that loading
+				// them takes no more than reading its folder.
+				c.values["dotenv_path"] = own
+				return []policy.Request{{Capability: policy.ReadFile, Target: root}}
 			}
 			real, err := c.lib.realPath(path)
 			if err != nil {

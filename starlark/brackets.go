@@ -61,6 +61,15 @@ func scanBrackets(source []string, visit func(b, open bracket)) {
 // neverClosed returns the innermost bracket that nothing closes up to the end of the source; its
 // char is 0 where there is none.
 func neverClosed(source []string) bracket {
+	open := stillOpen(source)
+	if len(open) == 0 {
+		return bracket{}
+	}
+	return open[len(open)-1]
+}
+
+// stillOpen are the brackets that nothing closes up to the end of the source, outermost first.
+func stillOpen(source []string) []bracket {
 	var open []bracket
 	scanBrackets(source, func(b, _ bracket) {
 		if strings.IndexByte("([{", b.char) >= 0 {
@@ -69,10 +78,15 @@ func neverClosed(source []string) bracket {
 			open = open[:len(open)-1]
 		}
 	})
-	if len(open) == 0 {
-		return bracket{}
+	return open
+}
+
+// startOfStatement returns the line of the outermost bracket that is open where line begins, or line.
+func startOfStatement(source []string, line int) int {
+	if open := stillOpen(source[:line-1]); len(open) > 0 {
+		return open[0].line
 	}
-	return open[len(open)-1]
+	return line
 }
 
 // endOfStatement returns the line on which the brackets that line opens are closed.

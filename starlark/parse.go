@@ -9,18 +9,16 @@ import (
 	"go.starlark.net/syntax"
 )
 
-// importLine is Python's import statement, which a script that is being ported has many of.
-var importLine = regexp.MustCompile(`^\s*(import|from)\s+[\w.]`)
-
-// maxImports is how many of them are reported: each costs reading the file once more.
-const maxImports = 50
+// maxSyntax is how many syntax errors of a file are reported: each costs reading the file once more.
+const maxSyntax = 100
 
 // parse returns the module's syntax tree, or nil when it has a syntax error. The parser stops at the
-// first one; only imports are reported all at once, and what follows them.
+// first one. A statement that is Python's, as the host's hint tells, is taken out and the rest read
+// again, so that whoever ports a script sees all of them at once.
 func (g *graph) parse(m *module, source []byte, options *syntax.FileOptions) *syntax.File {
 	lines := append([]string(nil), m.source...)
 	text, clean := string(source), true
-	for range maxImports {
+	for range maxSyntax {
 		file, err := options.Parse(m.name, text, 0)
 		if err == nil {
 			if clean {
@@ -28,28 +26,78 @@ func (g *graph) parse(m *module, source []byte, options *syntax.FileOptions) *sy
 			}
 			return nil
 		}
-		clean = false
 		var wrong syntax.Error
 		if !errors.As(err, &wrong) {
 			g.fail(m, syntax.Position{}, "syntax", err)
 			return nil
 		}
 		pos, reason := syntaxPlace(lines, wrong)
-		g.fail(m, pos, "syntax", reason)
 		at := int(pos.Line)
-		if at < 1 || at > len(lines) || !importLine.MatchString(lines[at-1]) {
-			return nil
+		if clean || at < 1 || at > len(lines) || !handler.MatchString(lines[at-1]) {
+			g.fail(m, pos, "syntax", reason)
 		}
-		indent := lines[at-1][:len(lines[at-1])-len(strings.TrimLeft(lines[at-1], " \t"))]
-		end := endOfStatement(lines, at)
-		lines[at-1] = indent + "pass"
-		for i := at; i < end; i++ {
-			lines[i] = ""
+		clean = false
+		if !g.foreign(lines, pos, reason.Error()) || !takeOut(lines, at) {
+			return nil
 		}
 		text = strings.Join(lines, "\n")
 	}
 	return nil
 }
+
+var (
+	importLine = regexp.MustCompile(`^\s*(import|from)\s+[\w.]`)
+	wholeLine  = regexp.MustCompile(`^\s*(class|match)\s+\w`)
+	decorator  = regexp.MustCompile(`^\s*@\w`)
+	handler    = regexp.MustCompile(`^\s*(except|finally)\b`) // of a try, which was reported
+
+	// Errors about lines, blocks and brackets may have their cause elsewhere.
+	structural = regexp.MustCompile(`^got (newline|end of file|indent|outdent|unindent|'[)\]}]')|want (indent|outdent)|^unindent|^unexpected (newline|EOF|')|is never closed$`)
+)
+
+// foreign reports whether the syntax error is a statement of Python's, and nothing that the rest depends on.
+func (g *graph) foreign(lines []string, pos syntax.Position, message string) bool {
+	if pos.Line < 1 || int(pos.Line) > len(lines) {
+		return false
+	}
+	line := lines[pos.Line-1]
+	if importLine.MatchString(line) {
+		return true
+	}
+	return g.hint != nil && !structural.MatchString(message) && g.hint(message, line, int(pos.Col)) != ""
+}
+
+// takeOut puts a statement that does nothing in place of the one that has a line; a block stays. It
+// reports whether it could: not where the statement may end anywhere, in a string of several lines.
+func takeOut(lines []string, at int) bool {
+	start := startOfStatement(lines, at)
+	end := endOfStatement(lines, start)
+	for end < len(lines) && strings.HasSuffix(lines[end-1], `\`) {
+		end++
+	}
+	if decorator.MatchString(lines[start-1]) && end < len(lines) && wholeLine.MatchString(lines[end]) {
+		end++
+	}
+	statement := strings.Join(lines[start-1:end], "\n")
+	if strings.Count(statement, `"""`)%2 != 0 || strings.Count(statement, "'''")%2 != 0 {
+		return false
+	}
+	indent := leading(lines[start-1])
+	instead := "pass"
+	switch {
+	case wholeLine.MatchString(lines[end-1]): // what is in it belongs to it
+		for end < len(lines) && (strings.TrimSpace(lines[end]) == "" || len(leading(lines[end])) > len(indent)) {
+			end++
+		}
+	case strings.HasSuffix(stripComment(lines[end-1]), ":"):
+		instead = "if True:"
+	}
+	lines[start-1] = indent + instead
+	clear(lines[start:end])
+	return true
+}
+
+func leading(line string) string { return line[:len(line)-len(strings.TrimLeft(line, " \t"))] }
 
 // syntaxPlace returns where a reader looks for a syntax error, and what it is. The parser stands
 // behind the token that it refuses, often on the next line.

@@ -111,7 +111,7 @@ func (w *World) runEntry() *builtins.Entry {
 		Doc: "Runs a whole script, as bifrost exec does, in this world. It returns the exit code, what went to standard output (the script's prints and its jobs' bytes), and what exec would say of an error, or None.",
 		Params: []builtins.Param{
 			{Name: "file", Kind: builtins.TextKind(), Doc: "the script, from the folder of the test file"},
-			{Name: "args", Kind: builtins.StringsKind(), Default: star.NewList(nil), Doc: "its arguments"},
+			{Name: "args", Kind: builtins.StringsKind(), Default: star.NewList(nil), Doc: "its arguments; a string is one, whatever spaces it has"},
 		},
 		Example: "def test_deploy():\n    fake.on_job(\"python train.py\")\n    assert.eq(fake.run(\"deploy.star\", [\"--gpu-count\", \"2\"]).exit_code, 0)",
 	}.Runs(func(c *builtins.Call) (star.Value, error) {

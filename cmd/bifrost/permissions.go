@@ -32,17 +32,18 @@ func addPolicyFlags(cmd *cobra.Command) *permissions {
 		capability policy.Capability
 		what       string
 		allow      string
+		deny       string
 	}{
-		{policy.ReadFile, "`PATHS`", "let the script read these files and folders too, beside its root"},
-		{policy.WriteFile, "`PATHS`", "let the script write these files and folders too, beside its root"},
-		{policy.Env, "`NAMES`", "let the script read these variables; WANDB_* means all that begin so"},
-		{policy.SSH, "`HOSTS`", "let the script connect to these hosts only"},
-		{policy.Rent, "`PROVIDERS`", "let the script rent from these providers only"},
-		{policy.Run, "`PROGRAMS`", "let the script run these programs on this machine"},
+		{policy.ReadFile, "`PATHS`", "let the script read these files and folders too, beside its root", "read"},
+		{policy.WriteFile, "`PATHS`", "let the script write these files and folders too, beside its root", "write"},
+		{policy.Env, "`NAMES`", "let the script read these variables; WANDB_* means all that begin so", "read"},
+		{policy.SSH, "`HOSTS`", "let the script connect to these hosts only", "connect to"},
+		{policy.Rent, "`PROVIDERS`", "let the script rent from these providers only", "rent from"},
+		{policy.Run, "`PROGRAMS`", "let the script run these programs on this machine", "run"},
 	} {
 		key := f.capability.Key()
 		p.allow[f.capability] = flags.StringSlice("allow-"+key, nil, f.allow+" ("+f.what+", comma between)")
-		p.deny[f.capability] = flags.StringSlice("deny-"+key, nil, "never let it "+key+" these "+f.what+", whatever is allowed")
+		p.deny[f.capability] = flags.StringSlice("deny-"+key, nil, "never let it "+f.deny+" these "+f.what+", whatever is allowed")
 	}
 	flags.Float64Var(&p.maxCostPerHour, "max-cost-per-hour", 0, "rent nothing that brings the machines of this run above `USD` per hour")
 	return p

@@ -26,7 +26,7 @@ func (j *Judge) never(r Request) (reason, hint string) {
 	switch r.Capability {
 	case Env:
 		if IsProviderKey(r.Target) {
-			return "keys of providers are for bifrost itself; no script may read them", ""
+			return "keys of providers are for bifrost itself; no script may read them", "leave it out: bifrost finds the keys by itself"
 		}
 	case ReadFile:
 		for _, p := range realPaths(r.Target) {
