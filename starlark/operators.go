@@ -25,6 +25,7 @@ const mostIntBytes = 512 << 10
 // addGuards makes the tree call the guards.
 func addGuards(file *syntax.File) {
 	syntax.Walk(file, func(n syntax.Node) bool {
+		addKeyGuards(n)
 		switch n := n.(type) {
 		case *syntax.BinaryExpr:
 			if n.Op == syntax.STAR || n.Op == syntax.PERCENT {
@@ -241,6 +242,7 @@ func (t *Thread) checkMethod(name, s string, args star.Tuple, kwargs []star.Tupl
 // guardedGetattr is the interpreter's getattr, which would return a method of a string without its guard.
 func guardedGetattr(thread *star.Thread, _ *star.Builtin, args star.Tuple, kwargs []star.Tuple) (star.Value, error) {
 	if len(args) > 1 && ThreadOf(thread) != nil {
+		args = append(star.Tuple{guardedTable(args[0])}, args[1:]...)
 		s, isText := args[0].(star.String)
 		switch name, _ := star.AsString(args[1]); name {
 		case "join", "replace", "format":

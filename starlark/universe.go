@@ -1,6 +1,7 @@
 package starlark
 
 import (
+	"cmp"
 	"maps"
 
 	star "go.starlark.net/starlark"
@@ -14,14 +15,20 @@ import (
 // names are all names that scripts see beside those of the interpreter that need no guard.
 func (h *Host) names() star.StringDict {
 	names := star.StringDict{"range": star.NewBuiltin("range", makeRange), fileName: star.String("")}
-	for _, name := range []string{"list", "tuple", "sorted", "zip", "enumerate", "reversed", "set", "dict", "bytes"} {
+	for _, name := range []string{"list", "tuple", "sorted", "zip", "enumerate", "reversed", "bytes"} {
 		guard(names, name, checkLength)
 	}
 	for _, name := range []string{"str", "repr", "print", "fail"} {
 		guard(names, name, func(t *Thread, what string, v star.Value) error { return t.CheckText(what, v) })
 	}
 	guard(names, "int", checkDigits)
+	for _, name := range []string{"set", "dict"} {
+		guard(names, name, func(t *Thread, what string, v star.Value) error {
+			return cmp.Or(checkLength(t, what, v), checkKeys(what, v))
+		})
+	}
 	maps.Copy(names, guards())
+	maps.Copy(names, keyGuards())
 	for name, v := range h.Predeclared {
 		names[name] = v
 	}
