@@ -37,15 +37,7 @@ func (c *Call) join(sep string) (string, error) {
 		if err := c.thread.CheckText(c.entry.Name, v); err != nil {
 			return "", err
 		}
-		parts[i] = textOf(v)
+		parts[i] = starlark.Text(v)
 	}
 	return strings.Join(parts, sep), nil
-}
-
-// textOf is a value as print shows it.
-func textOf(v star.Value) string {
-	if s, ok := star.AsString(v); ok {
-		return s
-	}
-	return v.String()
 }

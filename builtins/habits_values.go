@@ -3,7 +3,6 @@ package builtins
 const (
 	noneHint   = `the value is None: what made it found nothing, or is a function without a return`
 	frozenHint = `values of the top level and of loaded modules do not change once they are loaded: make the value inside the function`
-	numberHint = `s.isdigit() tells whether a text is a whole number`
 )
 
 // valueHabits are what the interpreter refuses while the script runs. They are tried in order; the
@@ -81,7 +80,6 @@ var valueHabits = []habit{
 	{m(`^join: in list, want string`), nil, nil, `make strings first: ", ".join([str(x) for x in xs])`},
 	{m(`^(startswith|endswith): got list`), nil, nil, `several go in a tuple: s.${1}(("a", "b"))`},
 	{m(`^range: .*got float`), nil, nil, `make it an int first: range(int(n))`},
-	{m(`^int: invalid literal`), m(`.`), nil, numberHint + `; int(float(s)) cuts a fraction off`},
 	{m(`^(max|min): argument is an empty sequence`), nil, nil, `write ${1}(xs) if xs else 0`},
 	{m(`^len: value of type (int|float|bool)`), nil, nil, `len(str(x)) is the number of characters`},
 }

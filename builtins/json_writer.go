@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 // A jsonWriter writes one value as JSON. Its zero options write as json.dumps does with
@@ -189,7 +191,7 @@ func (w *jsonWriter) newline(depth int) {
 
 func (w *jsonWriter) float(f float64) error {
 	if !w.nan && (math.IsNaN(f) || math.IsInf(f, 0)) {
-		return w.refuse("JSON has no "+floatText(f), "write None, or a string")
+		return w.refuse("JSON has no "+starlark.FloatText(f), "write None, or a string")
 	}
 	w.b.WriteString(jsonFloat(f))
 	return nil
@@ -204,7 +206,7 @@ func jsonFloat(f float64) string {
 	case math.IsInf(f, -1):
 		return "-Infinity"
 	}
-	return floatText(f)
+	return starlark.FloatText(f)
 }
 
 var jsonEscapes = map[rune]string{'"': `\"`, '\\': `\\`, '\n': `\n`, '\r': `\r`, '\t': `\t`, '\f': `\f`, '\b': `\b`}

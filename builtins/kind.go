@@ -9,6 +9,7 @@ import (
 
 	star "go.starlark.net/starlark"
 
+	"github.com/bifrost-run/bifrost/starlark"
 	"github.com/bifrost-run/bifrost/starlark/spell"
 )
 
@@ -34,7 +35,7 @@ func want(v star.Value, wanted string) error {
 	case star.String:
 		shown = v.String()
 	case star.Int, star.Float, star.Bool:
-		shown = v.String()
+		shown = starlark.Repr(v)
 	}
 	if len(shown) > 60 {
 		shown = shown[:57] + `…"`

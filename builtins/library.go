@@ -114,6 +114,8 @@ func New(e Engine, opts Options) *Library {
 		structEntry(),
 		recordEntry(),
 		strEntry(),
+		intEntry(),
+		floatEntry(),
 		roundEntry(),
 		sumEntry(),
 		timedeltaEntry(),

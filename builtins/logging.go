@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 // The levels of logging, as Python numbers them.
@@ -121,7 +123,7 @@ func (c *Call) log(level string, number int) error {
 			return err
 		}
 	}
-	text := textOf(c.raw["msg"])
+	text := starlark.Text(c.raw["msg"])
 	if len(c.args) > 0 {
 		formatted, err := percent(text, c.args)
 		if err != nil {

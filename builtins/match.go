@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	star "go.starlark.net/starlark"
+	"go.starlark.net/syntax"
 )
 
 // A matched is what a match has: where the groups of a pattern matched in a text.
@@ -48,6 +49,11 @@ func (m *matched) number(op string, v star.Value) (int, error) {
 
 // A matchValue is a match as scripts see it: m[1] is m.group(1).
 type matchValue struct{ *object }
+
+// CompareSameType implements star.Comparable.
+func (m matchValue) CompareSameType(op syntax.Token, other star.Value, depth int) (bool, error) {
+	return m.object.CompareSameType(op, other.(matchValue).object, depth)
+}
 
 // Get implements star.Mapping.
 func (m matchValue) Get(key star.Value) (star.Value, bool, error) {

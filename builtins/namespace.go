@@ -6,6 +6,8 @@ import (
 	star "go.starlark.net/starlark"
 
 	"github.com/bifrost-run/bifrost/builtins/argparse"
+
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 func namespaceType() *Type {
@@ -16,7 +18,7 @@ func namespaceType() *Type {
 		show: func(o *object) string {
 			var parts []string
 			for _, v := range o.data.([]argparse.Value) {
-				parts = append(parts, v.Name+"="+v.Value.String())
+				parts = append(parts, v.Name+"="+starlark.Repr(v.Value))
 			}
 			return "Namespace(" + strings.Join(parts, ", ") + ")"
 		},

@@ -39,14 +39,16 @@ func (o *object) String() string {
 	var parts []string
 	for _, f := range o.typ.Fields {
 		if v, ok := o.values[f.Name]; ok && (o.shown == nil || slices.Contains(o.shown, f.Name)) {
-			parts = append(parts, f.Name+" = "+v.String())
+			parts = append(parts, f.Name+" = "+starlark.Repr(v))
 		}
 	}
 	return o.typ.Name + "(" + strings.Join(parts, ", ") + ")"
 }
 
-func (o *object) Type() string     { return o.typ.Name }
-func (o *object) Truth() star.Bool { return true }
+func (o *object) Type() string { return o.typ.Name }
+
+// Truth implements star.Value.
+func (o *object) Truth() star.Bool { return star.Bool(o.typ.truth == nil || o.typ.truth(o)) }
 
 // Parts implements starlark.Composite.
 func (o *object) Parts() []star.Value {
@@ -79,6 +81,14 @@ func (o *object) Binary(op syntax.Token, y star.Value, side star.Side) (star.Val
 		return nil, nil // the interpreter says so
 	}
 	return o.typ.binary(o, op, y, side)
+}
+
+// Unary implements star.HasUnary.
+func (o *object) Unary(op syntax.Token) (star.Value, error) {
+	if o.typ.unary == nil {
+		return nil, nil // the interpreter says so
+	}
+	return o.typ.unary(o, op)
 }
 
 // CompareSameType implements star.Comparable.

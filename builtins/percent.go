@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 // maxWidth is the width or precision in characters up to which a conversion is taken for one.
@@ -161,9 +163,9 @@ func (sp spec) convert(verb rune, v star.Value) (string, error) {
 	switch verb {
 	case 's', 'r', 'a':
 		if verb == 's' {
-			return sp.text(textOf(v)), nil
+			return sp.text(starlark.Text(v)), nil
 		}
-		return sp.text(v.String()), nil
+		return sp.text(starlark.Repr(v)), nil
 	case 'c':
 		if s, ok := star.AsString(v); ok && utf8.RuneCountInString(s) == 1 {
 			return sp.text(s), nil

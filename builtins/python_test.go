@@ -119,7 +119,7 @@ func pythonRepr(v star.Value) string {
 	case star.String:
 		return pythonQuote(string(v))
 	case star.Float:
-		return floatText(float64(v))
+		return starlark.FloatText(float64(v))
 	case *pathValue:
 		return "PosixPath(" + pythonQuote(v.LocalPath()) + ")"
 	case star.Tuple:

@@ -1,6 +1,10 @@
 package builtins
 
-import star "go.starlark.net/starlark"
+import (
+	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark"
+)
 
 func strEntry() *Entry {
 	return &Entry{
@@ -20,7 +24,7 @@ func strEntry() *Entry {
 				if err := c.thread.CheckText("str", x); err != nil {
 					return nil, err
 				}
-				return star.String(x.String()), nil
+				return star.String(starlark.Repr(x)), nil
 			}
 		},
 	}

@@ -10,6 +10,8 @@ import (
 	"go.starlark.net/syntax"
 
 	"github.com/bifrost-run/bifrost/starlark/spell"
+
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 // A structValue is a struct or a record: fields in the order in which they were written. It is frozen,
@@ -91,7 +93,7 @@ func describeStruct(t *Type) *Type {
 	t.show = func(o *object) string {
 		var parts []string
 		for name, v := range fieldsIn(o) {
-			parts = append(parts, name+" = "+v.String())
+			parts = append(parts, name+" = "+starlark.Repr(v))
 		}
 		return t.Name + "(" + strings.Join(parts, ", ") + ")"
 	}

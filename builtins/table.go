@@ -50,6 +50,8 @@ type Type struct {
 
 	// What values of the type can do beyond having members; nil where they cannot.
 	binary    func(o *object, op syntax.Token, y star.Value, side star.Side) (star.Value, error)
+	unary     func(o *object, op syntax.Token) (star.Value, error)
+	truth     func(o *object) bool                    // nil: always true
 	compare   func(x, y *object) (int, error)         // negative, 0, positive; nil: equal to themselves only
 	hash      func(o *object) (uint32, error)         // nil: unhashable
 	attr      func(o *object, name string) star.Value // members that only this value has; nil when it has none of the name

@@ -131,6 +131,16 @@ func timedeltaType() *Type {
 		},
 		hash:   func(o *object) (uint32, error) { return star.MakeInt64(o.data.(int64)).Hash() },
 		binary: timedeltaBinary,
+		unary: func(o *object, op syntax.Token) (star.Value, error) {
+			switch op {
+			case syntax.MINUS:
+				return o.lib.timedelta("timedelta", big.NewRat(-o.data.(int64), 1))
+			case syntax.PLUS:
+				return o, nil
+			}
+			return nil, nil
+		},
+		truth: func(o *object) bool { return o.data.(int64) != 0 },
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 // A tomlWriter writes one value as TOML: of every table first the plain values, then its tables.
@@ -171,7 +173,7 @@ func (w *tomlWriter) inline(v star.Value) error {
 }
 
 func tomlFloat(f float64) string {
-	text := floatText(f)
+	text := starlark.FloatText(f)
 	if math.IsNaN(f) || math.IsInf(f, 0) || strings.Contains(text, ".") {
 		return text
 	}

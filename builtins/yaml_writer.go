@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 // A yamlWriter writes one value in YAML's block style. Its steps are those of PyYAML's emitter, so that
@@ -155,7 +157,7 @@ func yamlFloatText(f float64) string {
 	case math.IsInf(f, -1):
 		return "-.inf"
 	}
-	text := floatText(f)
+	text := starlark.FloatText(f)
 	if !strings.Contains(text, ".") {
 		text = strings.Replace(text, "e", ".0e", 1)
 	}

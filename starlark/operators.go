@@ -111,6 +111,10 @@ func (o operand) Binary(op syntax.Token, y star.Value, _ star.Side) (star.Value,
 	if err := o.check(op, y); err != nil {
 		return nil, err
 	}
+	if format, ok := o.Value.(star.String); ok && op == syntax.PERCENT {
+		text, values := showOperands(string(format), y)
+		return star.Binary(op, star.String(text), values)
+	}
 	return star.Binary(op, o.Value, y)
 }
 
@@ -195,6 +199,9 @@ func (s stringMethods) Attr(name string) (star.Value, error) {
 			if err := t.checkMethod(name, string(s.plainText), args, kwargs); err != nil {
 				return nil, err
 			}
+		}
+		if name == "format" {
+			args, kwargs = showAll(args, kwargs)
 		}
 		return inner.CallInternal(thread, args, kwargs)
 	}).BindReceiver(s.plainText), nil

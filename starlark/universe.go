@@ -20,6 +20,11 @@ func (h *Host) names() star.StringDict {
 	}
 	for _, name := range []string{"str", "repr", "print", "fail"} {
 		guard(names, name, func(t *Thread, what string, v star.Value) error { return t.CheckText(what, v) })
+		checked := names[name].(*star.Builtin)
+		names[name] = star.NewBuiltin(name, func(thread *star.Thread, _ *star.Builtin, args star.Tuple, kwargs []star.Tuple) (star.Value, error) {
+			args, kwargs = showAll(args, kwargs)
+			return checked.CallInternal(thread, args, kwargs)
+		})
 	}
 	guard(names, "int", checkDigits)
 	for _, name := range []string{"set", "dict"} {

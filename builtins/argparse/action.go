@@ -170,7 +170,7 @@ func (a *Action) name(given []string) error {
 	for _, flag := range a.Flags {
 		switch {
 		case !strings.HasPrefix(flag, "-"):
-			err := wrong("invalid option string %s: must start with a character '-'", quote(flag))
+			err := wrong("invalid option string %s: must start with a character '-'", Quote(flag))
 			err.Hint = "a positional argument has one name and no dashes"
 			return err
 		case flag == "-" || flag == "--":

@@ -103,10 +103,10 @@ func TestNumbers(t *testing.T) {
 			}
 			return v.String()
 		}
-		if got := shown(parseInt); got != test.asInt {
+		if got := shown(func(text string) (star.Value, bool) { return ParseInt(text, 10) }); got != test.asInt {
 			t.Errorf("int(%q) = %q, want %q", test.text, got, test.asInt)
 		}
-		if got := shown(parseFloat); got != test.asFloat {
+		if got := shown(ParseFloat); got != test.asFloat {
 			t.Errorf("float(%q) = %q, want %q", test.text, got, test.asFloat)
 		}
 	}
@@ -125,8 +125,8 @@ func TestQuote(t *testing.T) {
 		"\u200b": `'\u200b'`,
 		"\xff":   `'\udcff'`,
 	} {
-		if got := quote(text); got != want {
-			t.Errorf("quote(%q) = %s, want %s", text, got, want)
+		if got := Quote(text); got != want {
+			t.Errorf("Quote(%q) = %s, want %s", text, got, want)
 		}
 	}
 }

@@ -228,13 +228,13 @@ func (s *parsing) takeOption(at int) (int, error) {
 		}
 		letters := []rune(*m.explicit)
 		if n != 0 || strings.HasPrefix(m.flag, "--") || len(letters) == 0 {
-			return 0, m.action.errorf("ignored explicit argument %s", quote(*m.explicit))
+			return 0, m.action.errorf("ignored explicit argument %s", Quote(*m.explicit))
 		}
 		uses = append(uses, use{m.action, nil, m.flag})
 		flag := "-" + string(letters[0])
 		next := s.parser.option(flag)
 		if next == nil {
-			return 0, m.action.errorf("ignored explicit argument %s", quote(*m.explicit))
+			return 0, m.action.errorf("ignored explicit argument %s", Quote(*m.explicit))
 		}
 		m = matched{action: next, flag: flag}
 		if len(letters) > 1 {

@@ -12,26 +12,46 @@ import (
 )
 
 var (
-	pythonInt   = regexp.MustCompile(`^[+-]?\d+(_\d+)*$`)
-	pythonFloat = regexp.MustCompile(`(?i)^[+-]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$`)
-	pythonWords = regexp.MustCompile(`(?i)^[+-]?(inf|infinity|nan)$`)
+	pythonDigits = regexp.MustCompile(`^[0-9a-z]+(_[0-9a-z]+)*$`)
+	pythonFloat  = regexp.MustCompile(`(?i)^[+-]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$`)
+	pythonWords  = regexp.MustCompile(`(?i)^[+-]?(inf|infinity|nan)$`)
 )
 
-// parseInt is Python's int(text): " 5 " and "1_000" are numbers, "0x10" and "1.0" are none.
-func parseInt(text string) (star.Value, bool) {
-	text = strings.TrimFunc(text, unicode.IsSpace)
-	if !pythonInt.MatchString(text) {
+// ParseInt is Python's int(text, base): " 5 " and "1_000" are numbers, "0x10" is one in base 16 and 0, and
+// "1.0" is none. The base is 0 or from 2 to 36.
+func ParseInt(text string, base int) (star.Value, bool) {
+	digits := strings.ToLower(strings.TrimFunc(text, unicode.IsSpace))
+	negative := strings.HasPrefix(digits, "-")
+	if negative || strings.HasPrefix(digits, "+") {
+		digits = digits[1:]
+	}
+	if len(digits) > 2 && digits[0] == '0' {
+		of := map[byte]int{'x': 16, 'o': 8, 'b': 2}[digits[1]]
+		if of != 0 && (base == of || base == 0) {
+			digits, base = strings.TrimPrefix(digits[2:], "_"), of
+		}
+	}
+	if base == 0 {
+		if digits != "" && digits[0] == '0' && strings.Trim(digits, "0_") != "" {
+			return nil, false // 010 was octal once
+		}
+		base = 10
+	}
+	if !pythonDigits.MatchString(digits) {
 		return nil, false
 	}
-	n, ok := new(big.Int).SetString(strings.ReplaceAll(text, "_", ""), 10)
+	n, ok := new(big.Int).SetString(strings.ReplaceAll(digits, "_", ""), base)
 	if !ok {
 		return nil, false
+	}
+	if negative {
+		n.Neg(n)
 	}
 	return star.MakeBigInt(n), true
 }
 
-// parseFloat is Python's float(text).
-func parseFloat(text string) (star.Value, bool) {
+// ParseFloat is Python's float(text).
+func ParseFloat(text string) (star.Value, bool) {
 	text = strings.TrimFunc(text, unicode.IsSpace)
 	if !pythonFloat.MatchString(text) && !pythonWords.MatchString(text) {
 		return nil, false
@@ -43,8 +63,8 @@ func parseFloat(text string) (star.Value, bool) {
 	return star.Float(f), true // out of range is infinite
 }
 
-// quote is Python's repr of a string.
-func quote(s string) string {
+// Quote is Python's repr of a string.
+func Quote(s string) string {
 	q := '\''
 	if strings.ContainsRune(s, '\'') && !strings.ContainsRune(s, '"') {
 		q = '"'
@@ -81,7 +101,7 @@ func quote(s string) string {
 func repr(v star.Value) string {
 	switch v := v.(type) {
 	case star.String:
-		return quote(string(v))
+		return Quote(string(v))
 	case *star.List:
 		return "[" + reprs(v) + "]"
 	case star.Tuple:

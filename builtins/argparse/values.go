@@ -17,8 +17,8 @@ type Type struct {
 
 // The types that Python's builtin functions of these names are.
 var (
-	Int   = Type{Name: "int", make: parseInt}
-	Float = Type{Name: "float", make: parseFloat}
+	Int   = Type{Name: "int", make: func(text string) (star.Value, bool) { return ParseInt(text, 10) }}
+	Float = Type{Name: "float", make: ParseFloat}
 )
 
 // A Call calls a function of the script's with a string. An *InvalidError says that the string is not
@@ -49,7 +49,7 @@ func (s *parsing) convert(a *Action, text string) (star.Value, error) {
 	default:
 		return star.String(text), nil
 	}
-	return nil, a.errorf("invalid %s value: %s", a.Type.Name, quote(text))
+	return nil, a.errorf("invalid %s value: %s", a.Type.Name, Quote(text))
 }
 
 // check refuses a value that is none of the choices.
