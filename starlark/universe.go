@@ -19,12 +19,7 @@ func (h *Host) names() star.StringDict {
 		guard(names, name, checkLength)
 	}
 	for _, name := range []string{"str", "repr", "print", "fail"} {
-		guard(names, name, func(t *Thread, what string, v star.Value) error { return t.CheckText(what, v) })
-		checked := names[name].(*star.Builtin)
-		names[name] = star.NewBuiltin(name, func(thread *star.Thread, _ *star.Builtin, args star.Tuple, kwargs []star.Tuple) (star.Value, error) {
-			args, kwargs = showAll(args, kwargs)
-			return checked.CallInternal(thread, args, kwargs)
-		})
+		guardThen(names, name, func(t *Thread, what string, v star.Value) error { return t.CheckText(what, v) }, showAll)
 	}
 	guard(names, "int", checkDigits)
 	for _, name := range []string{"set", "dict"} {
@@ -42,6 +37,11 @@ func (h *Host) names() star.StringDict {
 
 // guard puts a builtin of the interpreter into names that calls check for each of its arguments first.
 func guard(names star.StringDict, name string, check func(t *Thread, what string, v star.Value) error) {
+	guardThen(names, name, check, func(args star.Tuple, kwargs []star.Tuple) (star.Tuple, []star.Tuple) { return args, kwargs })
+}
+
+// guardThen is guard, and hands the builtin what change makes of the arguments that were checked.
+func guardThen(names star.StringDict, name string, check func(t *Thread, what string, v star.Value) error, change func(star.Tuple, []star.Tuple) (star.Tuple, []star.Tuple)) {
 	inner := star.Universe[name].(*star.Builtin)
 	names[name] = star.NewBuiltin(name, func(thread *star.Thread, _ *star.Builtin, args star.Tuple, kwargs []star.Tuple) (star.Value, error) {
 		if t := ThreadOf(thread); t != nil {
@@ -56,6 +56,7 @@ func guard(names star.StringDict, name string, check func(t *Thread, what string
 				}
 			}
 		}
+		args, kwargs = change(args, kwargs)
 		return inner.CallInternal(thread, args, kwargs)
 	})
 }
