@@ -79,7 +79,7 @@ func runHostile(t *testing.T, archive *txtar.Archive, name, script string) {
 	w := newHostileWorld(t, archive)
 	before := w.outside(t)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	args := append([]string{"exec"}, strings.Fields(head[3])...)
 	cmd := exec.CommandContext(ctx, "bifrost", append(args, name)...)
