@@ -144,8 +144,10 @@ func (b *budget) exceeded() *LimitError {
 	return &LimitError{Limit: "steps", Max: int64(b.max), Got: int64(b.max)}
 }
 
-// heapInterval is how often the heap is looked at.
-const heapInterval = 5 * time.Millisecond
+const (
+	heapInterval = 5 * time.Millisecond // between two looks at the heap
+	mostGarbage  = 48 << 20             // bytes beyond a small limit that may be garbage
+)
 
 // limit ends the run, with a *LimitError as the cause, when it goes on for too long or holds too
 // much, until stop is called.
@@ -188,9 +190,10 @@ func (r *Run) watchHeap(done <-chan struct{}) {
 		if heapObjects() <= base+r.limits.Heap {
 			continue
 		}
-		// Most of it may be garbage: the collector lets the heap grow to twice what is in use. While it
-		// collects the script goes on, so that more than that is too much whatever it is.
-		if heapObjects() <= 2*(base+r.limits.Heap) {
+		// Most of it may be garbage: the collector lets the heap grow to twice what is in use, and beyond when
+		// it is not given the time. While it collects the script goes on, so that there is an amount that is
+		// too much whatever it is.
+		if heapObjects() <= max(2*(base+r.limits.Heap), base+r.limits.Heap+mostGarbage) {
 			runtime.GC()
 		}
 		if now := heapObjects(); now > base+r.limits.Heap {

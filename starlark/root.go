@@ -78,6 +78,11 @@ func openFolder(dir string) (*tree, string, error) {
 // openRootOf opens the root that the folder is in.
 func openRootOf(folder string) (*tree, error) {
 	dir := findRoot(folder)
+	for part := range strings.SplitSeq(filepath.ToSlash(dir), "/") {
+		if strings.EqualFold(part, vendored.Folder) { // a bifrost.toml of its own would give it rights of its own
+			return nil, &fileError{"is in the tree of a vendored module, which is loaded and not run", "load it from a script of the project"}
+		}
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, &fileError{message: fmt.Sprintf("open %s: %v", dir, cause(err))}

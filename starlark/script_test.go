@@ -263,7 +263,7 @@ func TestWrongFiles(t *testing.T) {
 		{"up.star", `"../x.star" leads outside the root`, config.File},
 		{"abs.star", "is an absolute path", ""},
 		{"bare.star", "starts with ./", `write "./lib/a.star"`},
-		{"std.star", `"@std//hf.star": there is no @std`, "bifrost mod add std"},
+		{"std.star", `"@std//hf.star": there is no @std`, "gives it no such library"},
 		{"typo.star", `"./lib/b.star" does not exist`, "there is a.star"},
 		{"name.star", "has no b", "it has a"},
 		{"links.star", "symbolic link that leads outside", ""},

@@ -155,6 +155,8 @@ func (l *loader) unknown(name string, from place) error {
 	e := &fileError{fmt.Sprintf("there is no @%s: no library has that name, and %s no [modules.%s]", printable(name), config.File, printable(name)), ""}
 	if near := spell.Nearest(name, names); near != "" {
 		e.hint = "did you mean @" + near + "?"
+	} else if name == "std" {
+		e.hint = "the program that runs this script gives it no such library"
 	} else if config.CheckName(name) != nil {
 		e.hint = "names have a-z, 0-9, _ and -"
 	} else {

@@ -231,6 +231,8 @@ func TestVendoredFileIsNoScript(t *testing.T) {
 	dir := t.TempDir()
 	vendor(t, dir, map[string]map[string]string{"acme": {"a.star": "a = 1\n"}})
 	checkProblem(t, filepath.Join(dir, "bifrost_modules/acme/a.star"), "is a file of a vendored module", `"@acme//a.star"`)
+	writeFile(t, filepath.Join(dir, "bifrost_modules/acme", config.File), "[allow]\nenv = [\"*\"]\n")
+	checkProblem(t, filepath.Join(dir, "bifrost_modules/acme/a.star"), "is in the tree of a vendored module", "load it from a script")
 }
 
 // TestCycleAcrossPackages has a chain through a library that leads back.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -22,6 +23,7 @@ type permissions struct {
 	cmd            *cobra.Command
 	allow, deny    map[policy.Capability]*[]string
 	maxCostPerHour float64
+	dry            bool // no answer is written to bifrost.toml
 }
 
 // addPolicyFlags gives a command that runs a script the flags for what the script may do.
@@ -111,6 +113,9 @@ func (a *app) judgeIn(root, name string, p *permissions) (*policy.Judge, error) 
 	cfg := policy.Config{
 		Root: root, Script: name, Command: p.cmd.CommandPath(), Home: a.env.Home, StateDir: a.env.StateDir, Rules: rules,
 		Remember: func(caller string, c policy.Capability, pattern string) (string, error) {
+			if p.dry {
+				return "", errors.New("a plan writes nothing")
+			}
 			return config.Grant(root, caller, c, pattern)
 		},
 		Notice: func(text string) { a.screen.Event(report.Event{Kind: report.Notice, Text: a.redact.Redact(text)}) },

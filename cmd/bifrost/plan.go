@@ -65,6 +65,7 @@ EXIT STATUS
 	flags.BoolVar(&asJSON, "json", false, "the plan as JSON")
 	addLimitFlags(cmd, &limits)
 	allowed = addPolicyFlags(cmd)
+	allowed.dry = true
 	return cmd
 }
 

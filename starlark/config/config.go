@@ -139,6 +139,9 @@ var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
 
 // CheckName tells whether name can be that of a vendored module.
 func CheckName(name string) error {
+	if name == "std" {
+		return errors.New(`"std" is the library inside bifrost: choose another name`)
+	}
 	if !nameForm.MatchString(name) || len(name) > 64 {
 		return fmt.Errorf("%q is no name: it has up to 64 of a-z, 0-9, _ and -, a letter first", name)
 	}
