@@ -35,7 +35,7 @@ lint:
 scripts: build
 	$(BIN) fmt --check examples starlark/std
 	$(BIN) check examples/*.star
-	$(BIN) test examples
+	$(BIN) test examples starlark/std
 
 fmt: build
 	$(GO) tool gofumpt -w .

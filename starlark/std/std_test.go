@@ -3,11 +3,43 @@ package std
 import (
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"go.starlark.net/syntax"
 )
+
+// TestFS wants every module of this folder in FS with a test beside it, and no test in FS.
+func TestFS(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("*.star")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, file := range files {
+		module, isTest := strings.CutSuffix(file, "_test.star")
+		if isTest {
+			if !slices.Contains(files, module+".star") {
+				t.Errorf("%s tests no module", file)
+			}
+			continue
+		}
+		want = append(want, file)
+		if test := strings.TrimSuffix(file, ".star") + "_test.star"; !slices.Contains(files, test) {
+			t.Errorf("%s has no %s", file, test)
+		}
+	}
+	got, err := fs.Glob(FS, "*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("FS has %v, want %v", got, want)
+	}
+}
 
 // TestDocs wants a docstring of every module and of every public function, with each of its parameters.
 func TestDocs(t *testing.T) {
