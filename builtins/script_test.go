@@ -162,5 +162,9 @@ func runScript(t *testing.T, dir, file string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.NewReplacer(dir+"/", "", dir, "ROOT", cwd, "CWD").Replace(text)
+	near, err := filepath.Rel(cwd, dir) // how messages name files that are not far from the current folder
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.NewReplacer(dir+"/", "", near+"/", "", dir, "ROOT", cwd, "CWD").Replace(text)
 }
