@@ -158,7 +158,7 @@ func TestImport(t *testing.T) {
 			_, err := host.Exec(t.Context(), main, nil)
 			got := strings.TrimSuffix(out.String(), "\n")
 			if err != nil {
-				got = strings.ReplaceAll(err.Error(), dir+"/", "")
+				got = namesFrom(t, dir, err.Error())
 			}
 			if err == nil && got != test.want || err != nil && !strings.Contains(got, test.want) {
 				t.Errorf("%s\n got %q\nwant %q", test.expr, got, test.want)

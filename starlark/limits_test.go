@@ -35,7 +35,7 @@ func limited(t *testing.T, limits Limits, script string) (*LimitError, string) {
 		t.Fatal(err)
 	}
 	errors.As(err, &limit)
-	return limit, strings.ReplaceAll(b.String(), dir+string(filepath.Separator), "")
+	return limit, namesFrom(t, dir, b.String())
 }
 
 func TestLimits(t *testing.T) {

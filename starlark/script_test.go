@@ -108,7 +108,23 @@ func runScript(t *testing.T, dir, file string, args []string) string {
 	if outcome.ExitCode != 0 || outcome.Said {
 		fmt.Fprintf(&out, "exit %d\n", outcome.ExitCode)
 	}
-	return strings.ReplaceAll(strings.ReplaceAll(out.String(), dir+string(filepath.Separator), ""), dir, "ROOT")
+	return strings.ReplaceAll(namesFrom(t, dir, out.String()), dir, "ROOT")
+}
+
+// namesFrom is a text whose names of files in dir start there. Messages name a file from the current folder
+// where that is not far from it.
+func namesFrom(t *testing.T, dir, text string) string {
+	t.Helper()
+	cwd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	near, err := filepath.Rel(cwd, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slash := string(filepath.Separator)
+	return strings.NewReplacer(dir+slash, "", near+slash, "").Replace(text)
 }
 
 // errTest is the Go error that the test's builtins fail with.

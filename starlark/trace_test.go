@@ -86,7 +86,7 @@ func TestTrace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.ReplaceAll(b.String(), real+string(filepath.Separator), "")
+		return namesFrom(t, real, b.String())
 	}
 	if diff := cmp.Diff(wantShort, clean(short)); diff != "" {
 		t.Errorf("Render: -want +got:\n%s", diff)
