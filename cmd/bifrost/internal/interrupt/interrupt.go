@@ -128,7 +128,9 @@ func (m *Machine) detachWhenReady() Action {
 // Ending says that a job that had started runs no more; its results and its machine remain. The
 // answer is CarryOn when a question has become pointless, else None.
 func (m *Machine) Ending(job string) Action {
-	m.jobs[job] = Ending
+	if _, ran := m.jobs[job]; ran { // else its start failed
+		m.jobs[job] = Ending
+	}
 	return m.withdraw()
 }
 

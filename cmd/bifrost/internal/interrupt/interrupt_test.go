@@ -167,3 +167,15 @@ func TestRented(t *testing.T) {
 		}
 	}
 }
+
+// TestEndingOfAJobThatNeverRan: the teardown of a job whose start failed is announced, too.
+func TestEndingOfAJobThatNeverRan(t *testing.T) {
+	t.Parallel()
+	var m Machine
+	m.Begin()
+	if got := m.Ending("job-1"); got != None || m.Running() != 0 {
+		t.Errorf("Ending = %v with %d running, want None and 0", got, m.Running())
+	}
+	m.Over("job-1")
+	m.Ready()
+}
