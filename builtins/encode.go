@@ -166,3 +166,11 @@ func keyLess(a, b star.Value) (bool, error) {
 
 // dataError is what is wrong with data that a function was given: "json.loads: Expecting value: …".
 func dataError(op, message string) error { return &DataError{Format: op, Err: errors.New(message)} }
+
+// checkTextLength ends an encoding whose text has become too long.
+func checkTextLength(op string, length int) error {
+	if length > longestText {
+		return &ArgError{Entry: op, Message: fmt.Sprintf("the text has more than %d MiB", longestText>>20), Hint: "write it in parts"}
+	}
+	return nil
+}

@@ -38,8 +38,8 @@ func (w *jsonWriter) text(v star.Value) (star.String, error) {
 }
 
 func (w *jsonWriter) write(v star.Value) error {
-	if w.b.Len() > longestText {
-		return &ArgError{Entry: w.op, Message: fmt.Sprintf("the text has more than %d MiB", longestText>>20), Hint: "write it in parts"}
+	if err := checkTextLength(w.op, w.b.Len()); err != nil {
+		return err
 	}
 	if list, ok := elements(v); ok {
 		return w.list(v, list)

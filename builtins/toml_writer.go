@@ -79,8 +79,8 @@ func isTOMLTable(v star.Value) bool {
 func (w *tomlWriter) tables(v star.Value, way []string) error {
 	header := strings.Join(way, ".")
 	write := func(open, shut string, v star.Value) error {
-		if w.b.Len() > longestText {
-			return &ArgError{Entry: w.op, Message: fmt.Sprintf("the text has more than %d MiB", longestText>>20), Hint: "write it in parts"}
+		if err := checkTextLength(w.op, w.b.Len()); err != nil {
+			return err
 		}
 		if w.b.Len() > 0 {
 			w.b.WriteByte('\n')
@@ -135,8 +135,8 @@ func (w *tomlWriter) quote(s string) (string, error) {
 
 // inline writes a value that stands behind a key.
 func (w *tomlWriter) inline(v star.Value) error {
-	if w.b.Len() > longestText {
-		return &ArgError{Entry: w.op, Message: fmt.Sprintf("the text has more than %d MiB", longestText>>20), Hint: "write it in parts"}
+	if err := checkTextLength(w.op, w.b.Len()); err != nil {
+		return err
 	}
 	if list, ok := elements(v); ok {
 		return w.list(v, list)

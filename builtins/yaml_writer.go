@@ -166,8 +166,8 @@ func yamlFloatText(f float64) string {
 
 // node writes a value. It is the value of a key, or the root, or else an element of a list.
 func (w *yamlWriter) node(v star.Value, ofKey, root bool) error {
-	if w.b.Len() > longestText {
-		return &ArgError{Entry: w.op, Message: fmt.Sprintf("the text has more than %d MiB", longestText>>20), Hint: "write it in parts"}
+	if err := checkTextLength(w.op, w.b.Len()); err != nil {
+		return err
 	}
 	if s := shared(v); s != nil && w.anchors[s] != "" {
 		if w.written[s] {
