@@ -5,6 +5,7 @@ package gpu
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -50,7 +51,13 @@ type Offer struct {
 	VCPU        int    // 0 when unknown
 	MemoryGB    float64
 	Stock       string // the provider's own word; "" when unknown
+	MaxCount    int    // GPUs on the largest machine of this type and price that can be rented; 0 when unknown
+	Arch        string // of the CPU, "amd64" or "arm64"; "" when unknown
+	Upstream    string // who owns the machine, where the provider resells those of others; else empty
 	StandsIn    bool   // for any GPU: only the price and Where of a query may refuse it
+
+	// Native is what the provider's Create needs of its own listing; nobody else reads it.
+	Native json.RawMessage `json:",omitempty"`
 }
 
 // A State is that of an instance, as its provider tells it. Whatever is not known to be one of
@@ -73,6 +80,7 @@ type Instance struct {
 	ID           string // the provider's own
 	Name         string // the one that Create was given
 	State        State
+	Message      string // why it is in its state, in the provider's words; often empty
 	Host         string // where SSH listens; empty until known
 	Port         int
 	User         string
@@ -89,6 +97,7 @@ type CreateRequest struct {
 	Offer         Offer
 	Query         Query
 	AuthorizedKey string // the public key that may log in, authorized_keys form
+	KeyRef        string // what KeyRegistrar.RegisterKey returned for it; "" where the provider is none
 }
 
 // A Provider rents out machines. All methods are safe for concurrent use and end with ctx. Errors
@@ -113,6 +122,28 @@ type Provider interface {
 	Terminate(ctx context.Context, id string) error
 }
 
+// A KeyRegistrar is a Provider that lets in only keys that its account knows. RegisterKey makes the
+// account know one, under whatever name it has there already, and returns the provider's name for it. It
+// is called before each Create, rents nothing, and may be repeated.
+type KeyRegistrar interface {
+	RegisterKey(ctx context.Context, authorizedKey string) (ref string, err error)
+}
+
+// A Preparer is a Provider whose machines need another call after Create before anybody can log in.
+// It may be repeated, and is until it succeeds: a machine that is not far enough refuses with kind
+// NotFound, Conflict or Transient.
+type Preparer interface {
+	Prepare(ctx context.Context, id string, req CreateRequest) error
+}
+
+// A SelfEnder is a Provider whose machines have a key of their own with which they can end themselves.
+type SelfEnder interface {
+	// EndScript is a POSIX sh script that asks the provider, from the machine and with the machine's own
+	// key, to end the machine of this id. Called with the argument "check" it asks for nothing and exits
+	// 0 only where it has all that it needs. It contains no secret.
+	EndScript(id string) string
+}
+
 // A Kind says what a provider's refusal obliges the caller to do.
 type Kind string
 
@@ -135,6 +166,8 @@ type Error struct {
 	Provider string
 	Op       string
 	Kind     Kind
+	Status   int    // of the HTTP answer; 0 where there was none
+	Code     string // the provider's own, where it has one
 	Message  string
 	After    time.Duration // RateLimited: how long to wait, 0 when not told
 }
