@@ -49,7 +49,7 @@ func (e *Engine) WithNode(ctx context.Context, spec NodeSpec, fn func(ctx contex
 		return err
 	}
 	defer func() { // deferred, so that a panic in fn releases too
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Timing.Release)
 		defer cancel()
 		err = errors.Join(err, n.release(cleanup, "its with_node ended"))
 	}()
@@ -78,7 +78,7 @@ func (e *Engine) connectSSH(ctx context.Context, text string) (_ *Node, err erro
 	defer func() { end("", err) }()
 	rec := journal.Node{
 		ID: "ssh:" + target.String(), Name: target.Host, Provider: providerSSH, RunID: e.runID,
-		State: journal.NodeIntent, SSH: text, IdentityFile: e.cfg.IdentityFile, Created: time.Now(), Keep: true,
+		State: journal.NodeIntent, SSH: text, IdentityFile: e.cfg.IdentityFile, Created: e.now(), Keep: true,
 	}
 	n, err := e.open(ctx, rec)
 	if err != nil {

@@ -172,7 +172,7 @@ func (e *Engine) finishOrWait(ctx context.Context, job journal.Job, h *Handle) (
 		if fault.KindOf(err) != fault.Conflict {
 			return Result{}, err
 		}
-		if err := sleep(ctx, guardPoll); err != nil {
+		if err := sleep(ctx, e.cfg.Timing.Guard); err != nil {
 			return e.resultOf(context.WithoutCancel(ctx), job.ID, err)
 		}
 		if job, err = e.journal.Job(ctx, job.ID); err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/bifrost-run/bifrost/engine/ssh"
 )
 
-// bootPatience is how long a machine that boots may refuse connections.
+// bootPatience is how long a machine of the user's own that boots may refuse connections.
 const bootPatience = 10 * time.Minute
 
 // client returns the connection to a node of the journal, the same one for everybody in this
@@ -54,7 +54,10 @@ func (e *Engine) client(n journal.Node) (*ssh.Client, error) {
 		cfg.HostKey = n.HostKey
 		cfg.TrustFirst = n.HostKey == ""
 	}
-	if n.State == journal.NodeCreated || n.Provider == providerSSH && n.State == journal.NodeIntent {
+	switch {
+	case n.State == journal.NodeCreated:
+		cfg.Patience = e.bootLimit(n.Provider, n.GPUCount)
+	case n.Provider == providerSSH && n.State == journal.NodeIntent:
 		cfg.Patience = bootPatience
 	}
 	c, err := ssh.Open(cfg)

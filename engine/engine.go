@@ -45,6 +45,12 @@ type Config struct {
 	// Nil has no reasons.
 	Withhold, Protect func(path string) string
 
+	// Timing has the waits for machines; its zero value is right for people.
+	Timing Timing
+	// Now is the time of day; nil is that of the system. What must pass before something is given up or
+	// ended is measured on a clock that nobody sets.
+	Now func() time.Time
+
 	// Guardian is the argv of a process that calls Engine.Guard with the run id appended to it. With
 	// nil there is no guardian: what a killed process leaves is settled by the next Engine only.
 	Guardian []string
@@ -81,6 +87,10 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		}
 		cfg.WorkDir = dir
 	}
+	cfg.Timing = cfg.Timing.orDefaults()
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	j, err := journal.Open(ctx, filepath.Join(cfg.StateDir, "journal.db"))
 	if err != nil {
 		return nil, err
@@ -101,7 +111,7 @@ func (e *Engine) Close() error {
 	e.mu.Unlock()
 	var errs []error
 	for _, n := range acquired {
-		ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
+		ctx, cancel := context.WithTimeout(context.Background(), e.cfg.Timing.Release)
 		errs = append(errs, n.release(ctx, "the script ended"))
 		cancel()
 	}

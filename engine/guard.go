@@ -61,9 +61,6 @@ func (e *Engine) spawnGuardian(runID string) error {
 	return nil
 }
 
-// guardPoll is how often a guardian looks whether the process that it guards is gone.
-const guardPoll = 500 * time.Millisecond
-
 // Guard waits until nobody attends to the run, then brings it to its end: jobs that must be
 // finished are followed, their results fetched and their machines released; a machine that nobody
 // needs goes at once. It is the body of the guardian process and does nothing else.
@@ -104,7 +101,7 @@ func (e *Engine) takeOver(ctx context.Context, runID string) (*journal.RunLock, 
 				return lock, err
 			}
 		}
-		if err := sleep(ctx, guardPoll); err != nil {
+		if err := sleep(ctx, e.cfg.Timing.Guard); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +137,7 @@ func (e *Engine) guardJob(ctx context.Context, job journal.Job) error {
 			e.closeJob(ctx, job.ID, journal.JobLost, err.Error())
 			return err
 		}
-		if !node.Deadline.IsZero() && time.Now().After(node.Deadline) {
+		if !node.Deadline.IsZero() && e.now().After(node.Deadline) {
 			return e.terminate(ctx, node, "its deadline has passed")
 		}
 		if err := sleep(ctx, wait); err != nil {
@@ -195,8 +192,8 @@ func (e *Engine) guardNode(ctx context.Context, node journal.Node) error {
 	if node.State == journal.NodeIntent {
 		return e.settleIntent(ctx, node)
 	}
-	for time.Now().Before(node.HoldUntil) {
-		if err := sleep(ctx, min(time.Until(node.HoldUntil), 5*time.Second)); err != nil {
+	for e.now().Before(node.HoldUntil) {
+		if err := sleep(ctx, min(node.HoldUntil.Sub(e.now()), 5*time.Second)); err != nil {
 			return err
 		}
 		if node, err = e.journal.Node(ctx, node.ID); err != nil || !releasable(node) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,16 +14,13 @@ import (
 	"github.com/bifrost-run/bifrost/gpu"
 )
 
-// releaseTimeout bounds how long a release is tried and confirmed before it is left to settle.
-const releaseTimeout = 2 * time.Minute
-
 // conclude decides what becomes of the machine at the end of a job, and does it: kept, held for
 // its results, or released. It says so in res.
 func (n *Node) conclude(ctx context.Context, policy Failure, succeeded, complete bool, res *Result) error {
 	rec := n.record()
 	hold := policy.Hold
 	if !complete {
-		hold = max(hold, DefaultHold)
+		hold = max(hold, n.engine.cfg.Timing.Hold)
 	}
 	switch {
 	case rec.Provider == providerSSH:
@@ -36,11 +34,11 @@ func (n *Node) conclude(ctx context.Context, policy Failure, succeeded, complete
 		res.Machine, res.Costs = "kept (on_failure)", rec.PricePerHour > 0
 		return n.keep(ctx, "on_failure = keep")
 	case (!complete || !succeeded && hold > 0) && n.engine.machineDead(ctx, rec) == "":
-		res.HeldUntil, res.Costs = time.Now().Add(hold), rec.PricePerHour > 0
+		res.HeldUntil, res.Costs = n.engine.now().Add(hold), rec.PricePerHour > 0
 		res.Machine = "held until " + res.HeldUntil.Format("15:04")
 		return n.hold(ctx, res.HeldUntil)
 	}
-	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	ctx, cancel := context.WithTimeout(ctx, n.engine.cfg.Timing.Release)
 	defer cancel()
 	if err := n.terminate(ctx, "the job's scope ended"); err != nil {
 		res.Machine, res.Costs = "STILL RUNNING", rec.PricePerHour > 0
@@ -132,7 +130,7 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 	}
 	err = e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(n *journal.Node) error {
 		if n.State != journal.NodeGone {
-			n.State, n.Ended = journal.NodeGone, time.Now()
+			n.State, n.Ended = journal.NodeGone, e.now()
 		}
 		return nil
 	})
@@ -167,31 +165,59 @@ func (e *Engine) confirmOurs(ctx context.Context, p gpu.Provider, rec journal.No
 	return true, nil
 }
 
-// terminateConfirmed repeats the terminate call until the machine was read back as gone twice.
+// terminateConfirmed repeats the terminate call until the machine was read back as gone twice. No
+// refusal ends it, one for the rate of calls least of all: a machine that lives on costs.
 func (e *Engine) terminateConfirmed(ctx context.Context, p gpu.Provider, id string) error {
-	gone := 0
-	var last error
-	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
-		if gone == 0 {
-			last = p.Terminate(ctx, id)
+	pause := e.confirmPause(p.Name())
+	gone, reads := 0, 0
+	var refused error                // by the last terminate call
+	call := e.cfg.Timing.ReleasePoll // until the next terminate call
+	for due := time.Now(); ; {
+		if gone == 0 && !time.Now().Before(due) {
+			refused = e.asked(ctx, func(ctx context.Context) error { return p.Terminate(ctx, id) })
+			due = time.Now().Add(call)
+			call = min(2*call, 15*e.cfg.Timing.ReleasePoll)
 		}
-		inst, err := p.Get(ctx, id)
-		var refusal *gpu.Error
+		var inst gpu.Instance
+		err := e.asked(ctx, func(ctx context.Context) (err error) {
+			inst, err = p.Get(ctx, id)
+			return err
+		})
 		switch {
-		case errors.As(err, &refusal) && refusal.Kind == gpu.NotFound, err == nil && inst.State == gpu.Terminated:
+		case isGone(inst, err):
 			if gone++; gone == 2 {
 				return nil
 			}
-			wait = 50 * time.Millisecond
-		case err != nil:
-			gone, last = 0, errors.Join(last, err)
+			reads = 0
 		default:
 			gone = 0
 		}
-		if err := sleep(ctx, wait); err != nil {
-			return errors.Join(fmt.Errorf("not confirmed as gone"), last)
+		if sleep(ctx, pause<<min(reads, 2)) != nil {
+			return errors.Join(errors.New("not confirmed as gone"), refused, err)
 		}
+		reads++
 	}
+}
+
+// asked asks a provider one question, and bounds it.
+func (e *Engine) asked(ctx context.Context, question func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timing.Ask)
+	defer cancel()
+	return question(ctx)
+}
+
+// isGone reports whether an answer to Get says that the machine does not exist any more.
+func isGone(inst gpu.Instance, err error) bool {
+	if err != nil {
+		return isKind(err, gpu.NotFound)
+	}
+	return inst.State == gpu.Terminated
+}
+
+// isKind reports whether an error is a provider's refusal of one of these kinds.
+func isKind(err error, kinds ...gpu.Kind) bool {
+	var refusal *gpu.Error
+	return errors.As(err, &refusal) && slices.Contains(kinds, refusal.Kind)
 }
 
 // warn emits a warning for an error that must not stop what goes on.

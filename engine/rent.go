@@ -14,9 +14,6 @@ import (
 	"github.com/bifrost-run/bifrost/gpu"
 )
 
-// adoptTimeout is how long an ambiguous create is looked for by its name.
-const adoptTimeout = 2 * time.Minute
-
 // rent creates one machine and waits until it is ready. The journal knows of it before the provider
 // does, and a machine that does not become ready is released before rent returns.
 func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer gpu.Offer) (*Node, error) {
@@ -34,18 +31,18 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 			return nil, err
 		}
 	}
-	name := "bifrost-" + label + "-" + strings.ReplaceAll(time.Now().UTC().Format("20060102t150405.000"), ".", "")
+	name := "bifrost-" + label + "-" + strings.ReplaceAll(e.now().UTC().Format("20060102t150405.000"), ".", "")
 	offerJSON, err := json.Marshal(offer)
 	if err != nil {
 		return nil, err
 	}
 	rec := journal.Node{
 		ID: journal.IntentID(name), Name: name, Provider: offer.Provider, RunID: e.runID, State: journal.NodeIntent,
-		GPUType: offer.GPUType, GPUCount: offer.GPUCount, PricePerHour: offer.PriceTotal, Offer: string(offerJSON), Created: time.Now(),
+		GPUType: offer.GPUType, GPUCount: offer.GPUCount, PricePerHour: offer.PriceTotal, Offer: string(offerJSON), Created: e.now(),
 		Keep: spec.KeepAlive != nil && *spec.KeepAlive,
 	}
 	if spec.MaxCost > 0 && offer.PriceTotal > 0 {
-		rec.Deadline = time.Now().Add(affordable(spec.MaxCost, offer.PriceTotal))
+		rec.Deadline = e.now().Add(affordable(spec.MaxCost, offer.PriceTotal))
 	}
 	if err := e.intend(ctx, rec); err != nil {
 		return nil, err
@@ -63,7 +60,7 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 	}
 	n, err := e.boot(ctx, p, rec)
 	if err != nil {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Timing.Release)
 		defer cancel()
 		gone := &Node{engine: e, rec: rec}
 		return nil, errors.Join(err, gone.terminate(cleanup, "it did not become ready"))
@@ -147,11 +144,11 @@ func (e *ambiguousError) Error() string {
 }
 func (e *ambiguousError) Unwrap() error { return e.err }
 
-// adopt looks for the machine of that name until it is found or adoptTimeout has passed.
+// adopt looks for the machine of that name until it is found or Timing.Adopt has passed.
 func (e *Engine) adopt(ctx context.Context, p gpu.Provider, name string) (gpu.Instance, error) {
-	ctx, cancel := context.WithTimeout(ctx, adoptTimeout)
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timing.Adopt)
 	defer cancel()
-	for wait := time.Second; ; wait = min(2*wait, 20*time.Second) {
+	for wait := e.cfg.Timing.AdoptPoll; ; wait = min(2*wait, 20*e.cfg.Timing.AdoptPoll) {
 		all, err := p.List(ctx)
 		var matches []gpu.Instance
 		for _, inst := range all {
@@ -177,7 +174,7 @@ func (e *Engine) abandon(ctx context.Context, rec journal.Node, cause error) err
 		return &fault.Error{Kind: fault.Unreleased, Op: "create", Target: rec.Name, Err: err, Hint: "bifrost reap looks for it again and removes it"}
 	}
 	err := e.journal.SetNode(ctx, rec.ID, func(n *journal.Node) error {
-		n.State, n.Ended, n.Note = journal.NodeGone, time.Now(), cause.Error()
+		n.State, n.Ended, n.Note = journal.NodeGone, e.now(), cause.Error()
 		return nil
 	})
 	return errors.Join(providerFault("create", rec.Name, cause), err)
@@ -186,12 +183,13 @@ func (e *Engine) abandon(ctx context.Context, rec journal.Node, cause error) err
 // boot waits until a created machine is ready: an address, a login, a command that ran, and as many
 // GPUs as were paid for.
 func (e *Engine) boot(ctx context.Context, p gpu.Provider, rec journal.Node) (*Node, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, bootPatience, &fault.Error{
-		Kind: fault.Timeout, Op: "boot", Target: rec.ID, Err: fmt.Errorf("no SSH within %s", bootPatience), Hint: "try again: another machine may do",
+	limit := e.bootLimit(rec.Provider, rec.GPUCount)
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, &fault.Error{
+		Kind: fault.Timeout, Op: "boot", Target: rec.ID, Err: fmt.Errorf("not ready within %s", limit), Hint: "try again: another machine may do",
 	})
 	defer cancel()
 	_, id, _ := strings.Cut(rec.ID, ":")
-	for wait := 500 * time.Millisecond; rec.Host == ""; wait = min(2*wait, 10*time.Second) {
+	for wait := e.cfg.Timing.BootPoll; rec.Host == ""; wait = min(2*wait, 20*e.cfg.Timing.BootPoll) {
 		if err := sleep(ctx, wait); err != nil {
 			return nil, err
 		}

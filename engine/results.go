@@ -195,7 +195,7 @@ func (e *Engine) unattended(ctx context.Context, job journal.Job) (journal.Job, 
 		if err != nil || free {
 			return job, err
 		}
-		if err := sleep(ctx, guardPoll/5); err != nil {
+		if err := sleep(ctx, e.cfg.Timing.Guard/5); err != nil {
 			return job, err
 		}
 		if job, err = e.journal.Job(ctx, job.ID); err != nil {

@@ -303,7 +303,7 @@ func (e *Engine) bury(ctx context.Context, h *Handle, cause error) error {
 	if rec := h.node.record(); !releasable(rec) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Timing.Release)
 	defer cancel()
 	return h.node.terminate(ctx, "the machine had died")
 }

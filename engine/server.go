@@ -51,7 +51,7 @@ func (n *Node) Serve(ctx context.Context, s Serve) (*Server, error) {
 	}
 	server := &Server{Handle: h, port: s.Port, health: s.HealthEndpoint, forward: forward}
 	if err := server.wait(ctx, s.Ready); err != nil {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.engine.cfg.Timing.Release)
 		defer cancel()
 		return nil, errors.Join(err, server.Stop(cleanup))
 	}

@@ -101,7 +101,7 @@ func (e *Engine) Reap(ctx context.Context, dryRun bool) ([]Reaped, error) {
 		if err != nil {
 			return out, err
 		}
-		if !free || used || time.Now().Before(n.HoldUntil) {
+		if !free || used || e.now().Before(n.HoldUntil) {
 			continue
 		}
 		r := Reaped{Node: n, Why: "the process that rented it is gone"}
@@ -168,7 +168,7 @@ func (e *Engine) settleIntent(ctx context.Context, n journal.Node) error {
 		}
 		return e.terminate(ctx, n, "its create call had no answer")
 	}
-	if time.Since(n.Created) < adoptTimeout {
+	if time.Since(n.Created) < e.cfg.Timing.Adopt {
 		return &fault.Error{Kind: fault.Unreleased, Op: "settle", Target: n.Name, Err: errors.New("the provider does not show it yet"), Hint: "bifrost reap looks again"}
 	}
 	return e.journal.SetNode(ctx, n.ID, func(rec *journal.Node) error {

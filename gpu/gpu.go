@@ -87,7 +87,8 @@ type Instance struct {
 	HostKey      string // authorized_keys form, where the provider tells it; else empty
 	GPUType      string
 	GPUCount     int
-	PricePerHour float64 // USD for the machine, all GPUs
+	PricePerHour float64 // USD for the machine, all GPUs; 0 when not told
+	Spot         bool    // the provider may take it back; false where it does not tell
 	Created      time.Time
 }
 
