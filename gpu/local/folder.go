@@ -37,6 +37,7 @@ type info struct {
 	HostKey  string    `json:"host_key"` // authorized_keys form
 	GPUType  string    `json:"gpu_type,omitempty"`
 	GPUCount int       `json:"gpu_count"`
+	Env      []string  `json:"env,omitempty"`  // Config.Env
 	Sockets  string    `json:"sockets"`        // folder for tmux, outside: socket paths are short
 	Pid      int       `json:"pid,omitempty"`  // of the daemon, once it has started
 	Port     int       `json:"port,omitempty"` // once it listens

@@ -103,7 +103,7 @@ func (p *Provider) reserve(ctx context.Context, req gpu.CreateRequest, g gpus) (
 	if err != nil {
 		return "", nil, err
 	}
-	in.GPUType, in.GPUCount = g.name, g.count
+	in.GPUType, in.GPUCount, in.Env = g.name, g.count, p.env
 	if err = in.write(fresh); err != nil {
 		return "", nil, err
 	}

@@ -35,6 +35,9 @@ type Config struct {
 	// Daemon is the command that calls Serve; the instance's folder is appended. Nil means this
 	// very program, whose main then has to begin with RunIfDaemon.
 	Daemon []string
+	// Env is added to the environment of what runs on the instances, as "name=value"; of two values the
+	// later counts. It is kept in the instance's folder.
+	Env []string
 }
 
 // A Provider makes and ends local instances. All state is in the folder: any number of processes
@@ -42,11 +45,12 @@ type Config struct {
 type Provider struct {
 	dir    string
 	daemon []string
+	env    []string
 }
 
 // New returns the provider that keeps its instances in cfg.StateDir. It touches nothing.
 func New(cfg Config) *Provider {
-	return &Provider{dir: filepath.Join(cfg.StateDir, "local"), daemon: slices.Clone(cfg.Daemon)}
+	return &Provider{dir: filepath.Join(cfg.StateDir, "local"), daemon: slices.Clone(cfg.Daemon), env: slices.Clone(cfg.Env)}
 }
 
 // Name implements gpu.Provider.

@@ -155,6 +155,7 @@ func newServer(dir string) (*server, error) {
 	env := append(sessionEnv(os.Environ()),
 		"HOME="+home, "PWD="+home, "USER="+in.User, "LOGNAME="+in.User, "SHELL=/bin/sh",
 		"TMPDIR="+filepath.Join(dir, tmpDir), "TMUX_TMPDIR="+in.Sockets)
+	env = append(env, in.Env...)
 	return &server{
 		dir: dir, info: in, config: config, env: env, children: newChildren(),
 		log: log.New(os.Stderr, "", log.LstdFlags),
