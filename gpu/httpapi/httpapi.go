@@ -1,6 +1,6 @@
 // Package httpapi is what the clients of all providers share: one request, one answer. It adds the key,
 // keeps to the provider's limits, bounds time and size, follows no redirect, and turns a refusal into a
-// *gpu.Error whose message holds no key.
+// *gpu.Error. No error holds the key.
 //
 //	api := httpapi.New(httpapi.Config{Provider: "runpod", Base: "https://api.runpod.io", Key: key, Refusal: refusal})
 //	var pod pod
@@ -19,9 +19,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
+	"reflect"
 	"strings"
 	"time"
+	"unicode"
 
 	"golang.org/x/time/rate"
 
@@ -29,10 +30,14 @@ import (
 )
 
 const (
-	maxBody    = 8 << 20 // bytes of an answer; the longest listings have some hundred kB
-	maxMessage = 500     // bytes of a provider's words in an error
+	maxBody = 8 << 20 // bytes of an answer; the longest listings have some hundred kB
 
 	defaultTimeout = 30 * time.Second
+
+	// maxAttempts and maxPauses bound how often a call is sent and how long it waits between. A provider
+	// that asks for more time than that gets it from the caller, who knows what else there is to do.
+	maxAttempts = 6
+	maxPauses   = 2 * time.Minute
 )
 
 // A Config describes one provider's API.
@@ -40,8 +45,8 @@ type Config struct {
 	Provider string
 	Base     string // scheme and host, without a slash at the end; a path is put before those of calls
 	Key      string // sent as a bearer token, and taken out of every error
-	// Refusal reads what a status of 400 and more means. It may leave the message empty: then the
-	// body's beginning is the message.
+	// Refusal reads what a status of 400 and more means; the body may be cut short. A kind that it leaves
+	// empty is that of ByStatus, a message that it leaves empty is the body's beginning.
 	Refusal func(r Refused) (kind gpu.Kind, code, message string)
 	// Backoff is the pause before a call is sent again, doubled each time up to thirty times as long; 0
 	// is 1 s.
@@ -69,14 +74,16 @@ type Call struct {
 	Limit  *rate.Limiter // waited for before each attempt; nil has none
 	Within time.Duration // for each attempt; 0 is 30 s
 	// Repeat allows to send it again after a broken connection or a status of 500 and more. Only a call
-	// that may happen twice can have it. What was refused with RateLimited is always sent again.
+	// that may happen twice can have it. What was refused with RateLimited is always sent again, unless
+	// the provider asks for a longer pause than two minutes: then that is the error.
 	Repeat bool
 }
 
 // A Client sends calls to one provider. It is safe for concurrent use.
 type Client struct {
-	cfg  Config
-	http *http.Client
+	cfg     Config
+	http    *http.Client
+	secrets *strings.Replacer
 }
 
 // New returns a client. It touches nothing.
@@ -88,21 +95,21 @@ func New(cfg Config) *Client {
 		own.MaxIdleConnsPerHost = 4
 		transport = own
 	}
-	return &Client{cfg: cfg, http: &http.Client{
+	return &Client{cfg: cfg, secrets: secrets(cfg.Key), http: &http.Client{
 		Transport: transport,
 		// A redirect would send a POST again as a GET, or the key to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// maxAttempts bounds how often a call is sent; with the pauses between them it ends within two minutes.
-const maxAttempts = 6
-
 // Do sends a call and decodes its answer. A refusal is a *gpu.Error. An answer that never came, came in
-// part or cannot be read is any other error: whether the provider acted is open then.
+// part or cannot be read is any other error: whether the provider acted is open then. The end of ctx ends
+// the call at once, and is the error, or stands beside the refusal that was about to be repeated.
 func (c *Client) Do(ctx context.Context, call Call) error {
-	first := cmp.Or(c.cfg.Backoff, time.Second)
-	for attempt, wait := 1, first; ; attempt, wait = attempt+1, min(2*wait, 30*first) {
+	wait := cmp.Or(c.cfg.Backoff, time.Second)
+	longest := 30 * wait
+	var paused time.Duration
+	for attempt := 1; ; attempt++ {
 		err := c.once(ctx, call)
 		if err == nil || attempt == maxAttempts || ctx.Err() != nil {
 			return err
@@ -112,59 +119,78 @@ func (c *Client) Do(ctx context.Context, call Call) error {
 		switch {
 		case errors.As(err, &refused) && refused.Kind == gpu.RateLimited:
 			pause = cmp.Or(refused.After, wait)
-		case errors.As(err, &refused) && refused.Kind != gpu.Transient, !call.Repeat:
+		case refused != nil && refused.Kind != gpu.Transient, !call.Repeat:
+			return err
+		}
+		if paused += pause; paused > maxPauses {
 			return err
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return errors.Join(context.Cause(ctx), err)
+			return fmt.Errorf("%w; not repeated: %w", err, context.Cause(ctx))
 		case <-timer.C:
 		}
+		wait = min(2*wait, longest)
 	}
 }
 
 func (c *Client) once(ctx context.Context, call Call) error {
 	if call.Limit != nil {
 		if err := call.Limit.Wait(ctx); err != nil {
-			return cmp.Or(context.Cause(ctx), err)
+			return c.unsent(ctx, call, err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(call.Within, defaultTimeout))
-	defer cancel()
-	req, err := c.request(ctx, call)
+	req, err := c.request(call)
 	if err != nil {
 		return err
 	}
-	resp, err := c.http.Do(req)
+	within := cmp.Or(call.Within, defaultTimeout)
+	attempt, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("no whole answer within %s", within))
+	defer cancel()
+	resp, err := c.http.Do(req.WithContext(attempt))
 	if err != nil {
-		return c.broken(ctx, call, err)
+		return c.broken(ctx, attempt, call, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	switch {
-	case err != nil:
-		return c.broken(ctx, call, err)
-	case len(body) > maxBody:
-		return c.broken(ctx, call, fmt.Errorf("the answer is longer than %d MiB", maxBody>>20))
-	case resp.StatusCode >= 400:
+	case resp.StatusCode >= 400: // however much of its body came: the status says it
 		return c.refusal(call, resp, body)
 	case resp.StatusCode >= 300:
-		return &gpu.Error{
-			Provider: c.cfg.Provider, Op: call.Op, Kind: gpu.Validation, Status: resp.StatusCode,
-			Message: "the server redirects to " + c.clean(resp.Header.Get("Location")) + ", which is not followed",
-		}
+		return c.redirect(call, resp)
+	case err != nil:
+		return c.broken(ctx, attempt, call, err)
+	case len(body) > maxBody:
+		return c.broken(ctx, attempt, call, fmt.Errorf("the answer is longer than %d MiB", maxBody>>20))
 	case call.Into == nil:
 		return nil
 	}
-	if err := json.Unmarshal(body, call.Into); err != nil {
-		return c.broken(ctx, call, fmt.Errorf("the answer is not what it should be: %w: %.80q", err, body))
+	if err := decode(body, call.Into); err != nil {
+		return c.broken(ctx, attempt, call, fmt.Errorf("the answer is not what it should be: %w", err))
 	}
 	return nil
 }
 
-func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) {
+// decode leaves into as it is unless the whole body fits: what a first attempt left there would show
+// through in the second.
+func decode(body []byte, into any) error {
+	fresh := reflect.New(reflect.TypeOf(into).Elem())
+	if err := json.Unmarshal(body, fresh.Interface()); err != nil {
+		if text := strings.TrimSpace(string(body)); text != "" && !strings.ContainsAny(text[:1], "{[\"") {
+			return fmt.Errorf("%w: %s", err, text) // no JSON at all, as the page of a proxy
+		}
+		return err // the values of what is JSON are nobody's business
+	}
+	reflect.ValueOf(into).Elem().Set(fresh.Elem())
+	return nil
+}
+
+func (c *Client) request(call Call) (*http.Request, error) {
+	if strings.ContainsFunc(c.cfg.Key, func(r rune) bool { return unicode.IsControl(r) || r > unicode.MaxASCII }) {
+		return nil, &gpu.Error{Provider: c.cfg.Provider, Op: call.Op, Kind: gpu.Auth, Message: "the API key has characters that no key has; is it complete, and on one line?"}
+	}
 	target := c.cfg.Base + call.Path
 	if len(call.Query) > 0 {
 		target += "?" + call.Query.Encode()
@@ -177,7 +203,7 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 		}
 		body = bytes.NewReader(data)
 	}
-	req, err := http.NewRequestWithContext(ctx, call.Method, target, body)
+	req, err := http.NewRequest(call.Method, target, body)
 	if err != nil {
 		return nil, c.invalid(call, err)
 	}
@@ -188,88 +214,4 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 		req.Header.Set("Content-Type", "application/json")
 	}
 	return req, nil
-}
-
-func (c *Client) invalid(call Call, err error) error {
-	return &gpu.Error{Provider: c.cfg.Provider, Op: call.Op, Kind: gpu.Validation, Message: c.clean(err.Error())}
-}
-
-// broken is the error of a call without an answer. The context's own cause comes first, so that callers
-// see their end of it as theirs.
-func (c *Client) broken(ctx context.Context, call Call, err error) error {
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w: %s", cause, err.Error())
-	}
-	return &brokenError{text: c.cfg.Provider + " " + call.Op + ": " + c.clean(err.Error()), cause: err}
-}
-
-// A brokenError says nothing of the key, whatever its cause would.
-type brokenError struct {
-	text  string
-	cause error
-}
-
-func (e *brokenError) Error() string        { return e.text }
-func (e *brokenError) Is(target error) bool { return errors.Is(e.cause, target) }
-
-func (c *Client) refusal(call Call, resp *http.Response, body []byte) error {
-	refused := &gpu.Error{Provider: c.cfg.Provider, Op: call.Op, Status: resp.StatusCode}
-	refused.Kind, refused.Code, refused.Message = c.cfg.Refusal(Refused{Op: call.Op, Status: resp.StatusCode, Header: resp.Header, Body: body})
-	if refused.Kind == "" {
-		refused.Kind = ByStatus(resp.StatusCode)
-	}
-	refused.Message = c.clean(cmp.Or(strings.TrimSpace(refused.Message), strings.TrimSpace(string(body)), http.StatusText(resp.StatusCode)))
-	if len(refused.Message) > maxMessage {
-		refused.Message = strings.ToValidUTF8(refused.Message[:maxMessage], "") + "..."
-	}
-	if refused.Kind == gpu.RateLimited {
-		refused.After = retryAfter(resp.Header.Get("Retry-After"))
-	}
-	return refused
-}
-
-// ByStatus is what a status of 400 and more means where the provider has no other rule.
-func ByStatus(status int) gpu.Kind {
-	switch status {
-	case http.StatusUnauthorized:
-		return gpu.Auth
-	case http.StatusPaymentRequired:
-		return gpu.Funds
-	case http.StatusForbidden:
-		return gpu.Forbidden
-	case http.StatusNotFound:
-		return gpu.NotFound
-	case http.StatusConflict:
-		return gpu.Conflict
-	case http.StatusTooManyRequests:
-		return gpu.RateLimited
-	}
-	if status >= 500 {
-		return gpu.Transient
-	}
-	return gpu.Validation
-}
-
-// retryAfter reads a Retry-After header: seconds, or a date. 0 means that it says nothing.
-func retryAfter(text string) time.Duration {
-	if seconds, err := strconv.Atoi(strings.TrimSpace(text)); err == nil {
-		return max(0, min(time.Duration(seconds)*time.Second, time.Hour))
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(0, min(time.Until(at), time.Hour))
-	}
-	return 0
-}
-
-// clean takes the key out of a text, and what would disturb a terminal.
-func (c *Client) clean(text string) string {
-	if c.cfg.Key != "" {
-		text = strings.ReplaceAll(text, c.cfg.Key, "<secret>")
-	}
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, text)
 }
