@@ -2,11 +2,12 @@ package local
 
 import (
 	"context"
-	"math"
 	"os/exec"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/bifrost-run/bifrost/gpu"
 )
 
 // gpus are those of this machine; the zero value is none.
@@ -41,9 +42,7 @@ func parseGPUs(csv string) gpus {
 			continue
 		}
 		if g.count++; g.count == 1 {
-			name = strings.TrimPrefix(name, "NVIDIA ")
-			g.name = strings.TrimPrefix(strings.TrimPrefix(name, "GeForce "), "Tesla ")
-			g.vramGB = math.Round(mib / 1024)
+			g.name, g.vramGB = gpu.Canonical(name, mib/1024, "")
 		}
 	}
 	return g

@@ -197,9 +197,9 @@ func TestParseGPUs(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]gpus{
 		"": {},
-		"NVIDIA H100 80GB HBM3, 81559\nNVIDIA H100 80GB HBM3, 81559\n": {"H100 80GB HBM3", 80, 2},
-		"NVIDIA GeForce RTX 4090, 24564\r\n":                           {"RTX 4090", 24, 1},
-		"Tesla T4, 15360":                                              {"T4", 15, 1},
+		"NVIDIA H100 80GB HBM3, 81559\nNVIDIA H100 80GB HBM3, 81559\n": {"H100 80GB SXM", 80, 2},
+		"NVIDIA GeForce RTX 4090, 24564\r\n":                           {"RTX 4090 24GB", 24, 1},
+		"Tesla T4, 15360":                                              {"T4 16GB", 16, 1},
 		"No devices were found\n":                                      {},
 	} {
 		if got := parseGPUs(text); got != want {
