@@ -7,11 +7,15 @@
 package gputest
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
+	"math"
+	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +38,7 @@ func TestProvider(t *testing.T, newProvider func(t *testing.T) gpu.Provider) {
 	}{
 		{"Offers", testOffers},
 		{"Life", testLife},
-		{"NameIsUnique", testNameIsUnique},
+		{"NameFinds", testNameFinds},
 		{"Unknown", testUnknown},
 		{"Invalid", testInvalid},
 		{"ContextEnded", testContextEnded},
@@ -47,8 +51,8 @@ func TestProvider(t *testing.T, newProvider func(t *testing.T) gpu.Provider) {
 	}
 }
 
-// NewRequest returns a request for the provider's first offer, under a name of its own, and the key
-// that may log in.
+// NewRequest returns a request for the provider's cheapest offer, under a name of its own, and the key that
+// may log in.
 func NewRequest(t *testing.T, p gpu.Provider) (gpu.CreateRequest, ssh.Signer) {
 	t.Helper()
 	q := gpu.Query{Providers: []string{p.Name()}}
@@ -64,15 +68,26 @@ func NewRequest(t *testing.T, p gpu.Provider) (gpu.CreateRequest, ssh.Signer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unique := make([]byte, 6)
-	if _, err := rand.Read(unique); err != nil {
-		t.Fatal(err)
-	}
-	return gpu.CreateRequest{
-		Name: "bifrost-test-" + hex.EncodeToString(unique), Offer: offers[0], Query: q,
+	req := gpu.CreateRequest{
+		Name:          newName(),
+		Offer:         slices.MinFunc(offers, func(a, b gpu.Offer) int { return cmp.Compare(a.PriceTotal, b.PriceTotal) }),
+		Query:         q,
 		AuthorizedKey: strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))),
-	}, signer
+	}
+	if r, ok := p.(gpu.KeyRegistrar); ok {
+		for range 2 { // it may be repeated
+			ref, err := r.RegisterKey(t.Context(), req.AuthorizedKey)
+			if err != nil || ref == "" || req.KeyRef != "" && ref != req.KeyRef {
+				t.Fatalf("RegisterKey: got %q, %v, want a name for it, the same each time", ref, err)
+			}
+			req.KeyRef = ref
+		}
+	}
+	return req, signer
 }
+
+// newName is a name that all providers allow, as the engine gives them.
+func newName() string { return "bifrost-test-" + strings.ToLower(rand.Text()) }
 
 // Create creates an instance and terminates it at the end of the test.
 func Create(t *testing.T, p gpu.Provider, req gpu.CreateRequest) gpu.Instance {
@@ -86,6 +101,13 @@ func Create(t *testing.T, p gpu.Provider, req gpu.CreateRequest) gpu.Instance {
 			t.Errorf("Terminate %s: %v", inst.ID, err)
 		}
 	})
+	if pr, ok := p.(gpu.Preparer); ok {
+		for range 2 { // it may be repeated
+			if err := pr.Prepare(t.Context(), inst.ID, req); err != nil {
+				t.Fatalf("Prepare: %v", err)
+			}
+		}
+	}
 	return inst
 }
 
@@ -98,6 +120,15 @@ func testOffers(t *testing.T, p gpu.Provider) {
 	for _, o := range offers {
 		if o.Provider != p.Name() || o.ID == "" || seen[o.ID] || o.PricePerGPU < 0 || o.PriceTotal < 0 {
 			t.Errorf("got offer %+v, want the provider's name, an id of its own, and a price", o)
+		}
+		if o.StandsIn {
+			continue
+		}
+		if o.GPUType == "" || o.GPUCount < 1 || o.PricePerGPU <= 0 || math.Abs(o.PriceTotal-o.PricePerGPU*float64(o.GPUCount)) > 1e-4 {
+			t.Errorf("got offer %+v, want a type, a count, and a price for all its GPUs and for each", o)
+		}
+		if o.CloudType != "secure" && o.CloudType != "community" {
+			t.Errorf("got offer %+v, want secure or community", o)
 		}
 		seen[o.ID] = true
 	}
@@ -113,8 +144,11 @@ func testLife(t *testing.T, p gpu.Provider) {
 	if running.Host == "" || running.Port == 0 || running.User == "" || running.Name != req.Name {
 		t.Errorf("Get: got %+v, want where to connect", running)
 	}
-	if d := time.Since(running.Created); d < -time.Minute || d > patience+time.Minute {
-		t.Errorf("Get: got created %v, want the time of the call", running.Created)
+	if d := time.Since(running.Created); !running.Created.IsZero() && (d < -time.Minute || d > patience+time.Minute) {
+		t.Errorf("Get: got created %v, want the time of the call, or none", running.Created)
+	}
+	if math.Abs(running.PricePerHour-req.Offer.PriceTotal) > 1e-4 || running.GPUCount != req.Offer.GPUCount {
+		t.Errorf("Get: got %+v, want the GPUs and the price of the offer, %+v", running, req.Offer)
 	}
 	if got := named(t, p, req.Name); len(got) != 1 || got[0].ID != created.ID {
 		t.Errorf("List: got %+v under the name, want the instance", got)
@@ -135,17 +169,27 @@ func testLife(t *testing.T, p gpu.Provider) {
 	}
 }
 
-// testNameIsUnique checks what an ambiguous create rests on: a name leads to one instance at most.
-func testNameIsUnique(t *testing.T, p gpu.Provider) {
+// testNameFinds checks what an ambiguous create rests on: by its name an instance is found, and only that
+// one. Where a provider allows a name twice, both are shown.
+func testNameFinds(t *testing.T, p gpu.Provider) {
 	req, _ := NewRequest(t, p)
-	Create(t, p, req)
-	second, err := p.Create(t.Context(), req)
-	wantKind(t, "Create", err, gpu.Conflict)
-	if err == nil {
-		_ = p.Terminate(t.Context(), second.ID)
+	other := req
+	other.Name = newName()
+	created := Create(t, p, req)
+	Create(t, p, other)
+	if got := named(t, p, req.Name); len(got) != 1 || got[0].ID != created.ID {
+		t.Errorf("got %+v of one name, want the one that was created", got)
 	}
-	if got := named(t, p, req.Name); len(got) != 1 {
-		t.Errorf("got %d instances of one name, want 1", len(got))
+	want := 1
+	second, err := p.Create(t.Context(), req)
+	if err == nil {
+		want = 2
+		defer p.Terminate(context.Background(), second.ID) //nolint:errcheck // it is a test's
+	} else {
+		wantKind(t, "Create", err, gpu.Conflict)
+	}
+	if got := named(t, p, req.Name); len(got) != want {
+		t.Errorf("got %d instances of one name, want %d", len(got), want)
 	}
 }
 
@@ -164,7 +208,13 @@ func testInvalid(t *testing.T, p gpu.Provider) {
 	nameless, keyless := req, req
 	nameless.Name = ""
 	keyless.AuthorizedKey = "no key"
-	for _, bad := range []gpu.CreateRequest{nameless, keyless} {
+	all := []gpu.CreateRequest{nameless, keyless}
+	if _, ok := p.(interface{ Volumes() string }); !ok {
+		large := req
+		large.Query.VolumeDiskGB = 100
+		all = append(all, large)
+	}
+	for _, bad := range all {
 		_, err := p.Create(t.Context(), bad)
 		wantKind(t, "Create", err, gpu.Validation)
 	}
@@ -194,6 +244,37 @@ func testContextEnded(t *testing.T, p gpu.Provider) {
 	}
 	for _, inst := range named(t, p, req.Name) {
 		t.Errorf("got %+v created without a context", inst)
+	}
+}
+
+// TestLogin checks that the key that an instance was created with, and no other, can log in, and that nobody
+// can once it is terminated.
+func TestLogin(t *testing.T, p gpu.Provider) {
+	req, signer := NewRequest(t, p)
+	_, stranger := NewRequest(t, p)
+	created := Create(t, p, req)
+	inst := await(t, p, created.ID, func(s gpu.State) bool { return s == gpu.Running })
+	dial := func(key ssh.Signer) error {
+		client, err := ssh.Dial("tcp", net.JoinHostPort(inst.Host, strconv.Itoa(inst.Port)), &ssh.ClientConfig{
+			User: inst.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience,
+		})
+		if err != nil {
+			return err
+		}
+		return client.Close()
+	}
+	if err := dial(signer); err != nil {
+		t.Errorf("log in: %v", err)
+	}
+	if err := dial(stranger); err == nil {
+		t.Error("a key could log in that nobody let in")
+	}
+	if err := p.Terminate(t.Context(), inst.ID); err != nil {
+		t.Fatalf("Terminate: %v", err)
+	}
+	await(t, p, created.ID, func(s gpu.State) bool { return s == gpu.Terminated })
+	if err := dial(signer); err == nil {
+		t.Error("somebody could log in after the end")
 	}
 }
 

@@ -30,6 +30,9 @@ func (p *Provider) Create(ctx context.Context, req gpu.CreateRequest) (gpu.Insta
 	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(req.AuthorizedKey)); err != nil {
 		return gpu.Instance{}, refuse("create", gpu.Validation, "the key that may log in: "+err.Error())
 	}
+	if req.Query.VolumeDiskGB > 0 {
+		return gpu.Instance{}, refuse("create", gpu.Validation, "local nodes have no volumes; leave out volume_disk_gb")
+	}
 	g := detectGPUs(ctx)
 	dir, lock, err := p.reserve(ctx, req, g)
 	if err != nil {

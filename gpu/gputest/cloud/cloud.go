@@ -211,6 +211,9 @@ func (a *Account) Calls(op string) []Call {
 	return slices.DeleteFunc(slices.Clone(a.calls), func(c Call) bool { return op != "" && c.Op != op })
 }
 
+// Down makes the account's API refuse connections for a time.
+func (a *Account) Down(d time.Duration) { a.server.down(d) }
+
 // Change changes the offers of this id.
 func (a *Account) Change(id string, change func(*Offer)) {
 	a.mu.Lock()
@@ -287,29 +290,29 @@ func (s *server) up(l net.Listener, h http.Handler) {
 	s.wg.Go(func() { _ = srv.Serve(l) }) // it ends with Close
 }
 
-// down refuses connections for a time.
+// down refuses connections for a time, from now on.
 func (s *server) down(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return
 	}
-	h := s.http.Handler
-	old := s.http
+	handler := s.http.Handler
+	s.http.Close() // waits for no handler
 	s.wg.Go(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		old.Close()
 		time.Sleep(d)
-		if s.closed {
-			return
-		}
-		for range 100 { // somebody may have got the port meanwhile; a client of ours as its own, most likely
-			if l, err := net.Listen("tcp4", s.addr); err == nil {
-				s.up(l, h)
+		for again := time.Now().Add(5 * time.Second); time.Now().Before(again); time.Sleep(time.Millisecond) {
+			s.mu.Lock()
+			l, err := net.Listen("tcp4", s.addr) // somebody's own end of a connection may have the port for a moment
+			if err == nil && s.closed {
+				l.Close()
+			} else if err == nil {
+				s.up(l, handler)
+			}
+			s.mu.Unlock()
+			if err == nil {
 				return
 			}
-			time.Sleep(10 * time.Millisecond)
 		}
 	})
 }
