@@ -64,7 +64,7 @@ var pythonNames = map[string]string{
 	"property": `there are no classes: write a function`, "staticmethod": `there are no classes: write a function`, "classmethod": `there are no classes: write a function`,
 	"vars": `dir(x) and getattr(x, name) look at values`, "globals": `a function sees the names of its file`, "locals": `a function sees its own names`, "setattr": `values with fields do not change: struct(a = 1), or a dict`, "delattr": `values with fields do not change: struct(a = 1), or a dict`,
 	"frozenset": `write set(xs)`, "complex": `there are no complex numbers`, "bytearray": `write bytes(s)`, "memoryview": `write bytes(s)`,
-	"format": `write str(x), or str(round(x, 2))`, "ascii": `write repr(x)`, "bin": `write "%x" % n for hexadecimal`, "hex": `write "%x" % n`, "oct": `write "%o" % n`,
+	"format": `write "%.2f" % x`, "ascii": `write repr(x)`, "bin": `write "%x" % n for hexadecimal`, "hex": `write "%x" % n`, "oct": `write "%o" % n`,
 	"id": `compare values with ==`, "quit": `exit(code) ends the script`, "slice": `write xs[a:b]`, "unicode": `write str(x)`, "long": `write int(x)`, "xrange": `write range(n)`, "raw_input": `ask with confirm("Proceed?")`, "help": `bifrost doc NAME explains it`, "breakpoint": `print(x) shows a value; bifrost repl tries things out`,
 	"null": `write None`, "nil": `write None`, "none": `write None`, "undefined": `write None`, "NULL": `write None`, "NoneType": `compare with None: x == None`,
 	"true": `write True`, "false": `write False`, "TRUE": `write True`, "FALSE": `write False`, "NotImplemented": `write fail("not implemented")`, "Ellipsis": `write pass`,

@@ -22,16 +22,15 @@ var valueHabits = []habit{
 	{m(`called recursively`), nil, nil, `Starlark has no recursion: write the loop with for`},
 
 	// formats
-	{m(`^unknown conversion %\.`), nil, nil, `there are no precisions in %: write "%s" % round(x, 2)`},
-	{m(`^unknown conversion %`), nil, nil, `% knows %s %r %d %x %o %e %f %g and %%, without widths`},
-	{m(`format spec features not supported in replacement fields: \.\d+f`), nil, nil, `there are no format specs: write "{}".format(round(x, 2))`},
-	{m(`format spec features not supported in replacement fields: .*[<>^]`), nil, nil, `there are no format specs: pad by hand, s + " " * (10 - len(s))`},
-	{m(`format spec features not supported`), nil, nil, `there are no format specs: write "{}".format(round(x, 2))`},
+	{m(`^(unsupported|incomplete) format( character.*)?$`), nil, nil, `% knows %s %r %c %d %x %o %e %f %g, with widths and precisions; a percent sign is written %%`},
+	{m(`format spec features not supported in replacement fields: \.\d+f`), nil, nil, `there are no format specs: write "%.2f" % x`},
+	{m(`format spec features not supported in replacement fields: .*[<>^]`), nil, nil, `there are no format specs: write "%-10s" % s, or "%10s" % s`},
+	{m(`format spec features not supported`), nil, nil, `there are no format specs: % has widths and precisions, "%05d" % n`},
 	{m(`^format: (attribute|element) syntax`), nil, nil, `give format the value itself: "{}".format(x.name)`},
 	{m(`^format: (tuple index out of range|keyword (\w+) not found)`), nil, nil, `each {} needs an argument of format; a brace in the text is written {{ or }}`},
 	{m(`^format: (unmatched|single)`), nil, nil, `a brace in the text is written {{ or }}`},
-	{m(`^(not enough|too many) arguments for format string`), nil, nil, `each %s needs one value, several in a tuple: "%s %s" % (a, b); a percent sign is written %%`},
-	{m(`^%[dox] format requires integer`), nil, nil, `%s takes any value`},
+	{m(`^not (enough arguments for|all arguments converted during) `), nil, nil, `each %s needs one value, several in a tuple: "%s %s" % (a, b); a percent sign is written %%`},
+	{m(`^%\w format: an? |^must be real number`), nil, nil, `%s takes any value`},
 
 	// operators
 	{m(`^unknown binary op: builtin_function_or_method >> `), nil, nil, `print is a function: print(x); logging.warning(x) writes to standard error`},

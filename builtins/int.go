@@ -9,6 +9,7 @@ import (
 	star "go.starlark.net/starlark"
 
 	"github.com/bifrost-run/bifrost/builtins/argparse"
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 func intEntry() *Entry {
@@ -45,7 +46,7 @@ func intEntry() *Entry {
 				}
 				return star.NumberToInt(x)
 			}
-			if n, ok := asInt(c.raw["x"]); ok {
+			if n, ok := starlark.AsInt(c.raw["x"]); ok {
 				return n, nil
 			}
 			return nil, c.noNumberFrom(c.raw["x"])
@@ -105,7 +106,7 @@ func floatEntry() *Entry {
 				return nil, c.notNumber("could not convert string to float: " + argparse.Quote(excerpt(s)))
 			}
 			v := c.raw["x"]
-			if n, ok := asInt(v); ok {
+			if n, ok := starlark.AsInt(v); ok {
 				v = n
 			}
 			f, ok := star.AsFloat(v)

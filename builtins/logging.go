@@ -25,7 +25,7 @@ func loggingModule() *Module {
 	}
 	return &Module{
 		Name: "logging",
-		Doc: "Lines on standard error, each with its level. With arguments the message is a format, as `%` has it in Python, widths and precisions included; without any it is printed as it is. " +
+		Doc: "Lines on standard error, each with its level. With arguments the message is a format, as `%` has it; without any it is printed as it is. " +
 			"From info on they are shown, with `bifrost exec -v` debug too.",
 		Constants: []Constant{
 			level("DEBUG", levelDebug), level("INFO", levelInfo), level("WARNING", levelWarning), level("ERROR", levelError), level("CRITICAL", levelCritical),
@@ -125,7 +125,7 @@ func (c *Call) log(level string, number int) error {
 	}
 	text := starlark.Text(c.raw["msg"])
 	if len(c.args) > 0 {
-		formatted, err := percent(text, c.args)
+		formatted, err := c.thread.Percent(text, c.args)
 		if err != nil {
 			formatted = fmt.Sprintf("%s (the arguments %s do not fit it: %v; %s)", text, c.args, err, c.thread.Caller())
 		}

@@ -11,7 +11,8 @@ import (
 // A multiplication, a format and a join are one step of the interpreter each, and can ask for more memory
 // than there is or for hours of work, which nothing interrupts. So the left side of the operators * and %
 // and the string of the methods join, replace and format go through guards, which a module's syntax tree is
-// made to call before it is compiled. The guards look at sizes only; the work is the interpreter's.
+// made to call before it is compiled. The guards look at sizes only; the work is the interpreter's, but for %,
+// which is Python's.
 
 // The names of the guards. They have a space, so that no script can write them.
 const (
@@ -112,8 +113,12 @@ func (o operand) Binary(op syntax.Token, y star.Value, _ star.Side) (star.Value,
 		return nil, err
 	}
 	if format, ok := o.Value.(star.String); ok && op == syntax.PERCENT {
-		text, values := showOperands(string(format), y)
-		return star.Binary(op, star.String(text), values)
+		values, several := y.(star.Tuple)
+		if !several {
+			values = star.Tuple{y}
+		}
+		text, err := o.thread.Percent(string(format), values)
+		return star.String(text), err
 	}
 	return star.Binary(op, o.Value, y)
 }

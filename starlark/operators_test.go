@@ -20,6 +20,7 @@ def main():
     check([2 * 3, 2.5 * 2, 2 * "ab", "ab" * 2, [1] * 2, 2 * (1,), b"x" * 2], [6, 5.0, "abab", "abab", [1, 1], (1, 1), b"xx"])
     check(["" * 5, [] * 5, "x" * 0, "x" * -1, -1 * [1], "" * (1 << 20)], ["", [], "", "", [], ""])
     check([7 % 3, -7 % 3, 7.5 % 2, "%s-%d" % ("a", 1), "%s" % 1, "%%" % (), "%(k)s" % {"k": 2}], [1, 2, 1.5, "a-1", "1", "%", "2"])
+    check(["$%.2f" % 3, "%5d|%-10s|%02d" % (1, "x", 1), "%(p).1f" % {"p": 2.25}, "%s" % [1.0]], ["$3.00", "    1|x         |01", "2.2", "[1.0]"])
     check([", ".join(["a", "b"]), ", ".join([]), "-".join(("a",)), "a".join({"x": 1, "y": 2})], ["a, b", "", "a", "xay"])
     check(["aXbX".replace("X", "--"), "aXbX".replace("X", "", 1), "ab".replace("", "-")], ["a--b--", "abX", "-a-b-"])
     check(["{} {}".format(1, 2), "{0}{0}".format("a"), "{k}".format(k = [1]), "{{}}".format()], ["1 2", "aa", "[1]", "{}"])
@@ -94,7 +95,7 @@ func TestGuardsAreUnseen(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct{ script, want string }{
 		{`[1] * "a"`, `unknown binary op: list * string`},
-		{`"%d" % "a"`, `%d format requires integer: cannot convert string to int`},
+		{`"%d" % "a"`, `%d format: a real number is required, not string`},
 		{`{} * 2`, `unknown binary op: dict * int`},
 		{`",".join([1])`, `join: in list, want string, got int`},
 		{`",".jion([1])`, `string has no .jion field or method`},

@@ -1,7 +1,9 @@
-package builtins
+package starlark
 
 import (
+	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,15 +53,25 @@ func TestPercent(t *testing.T) {
 		{"%y", star.Tuple{i(1)}, "! unsupported format character 'y'"},
 		{"%(a)s", star.Tuple{i(1)}, "! format requires a mapping"},
 		{"%(a", star.Tuple{star.NewDict(0)}, "! incomplete format key"},
-		{"%(a)s", star.Tuple{star.NewDict(0)}, `! no key "a"`},
+		{"%(a)s", star.Tuple{star.NewDict(0)}, `! key not found: a`},
 		{"%99999999999d", star.Tuple{i(1)}, "! at most 4096"}, // Python would make it
 	} {
-		got, err := percent(test.format, test.args)
+		got, err := percent(test.format, test.args, 1<<20)
 		if err != nil {
 			got = "! " + err.Error()
 		}
 		if wanted, fails := strings.CutPrefix(test.want, "! "); got != test.want && !(fails && err != nil && strings.Contains(err.Error(), wanted)) {
 			t.Errorf("%q %% %s = %q, want %q", test.format, test.args, got, test.want)
 		}
+	}
+}
+
+// TestPercentGrows wants an end of texts that grow by their widths, which no size of a value shows.
+func TestPercentGrows(t *testing.T) {
+	t.Parallel()
+	_, err := percent(strings.Repeat("%4096s", 1000), slices.Repeat(star.Tuple{star.String("a")}, 1000), 1<<20)
+	var limit *LimitError
+	if !errors.As(err, &limit) || limit.Got > 2<<20 {
+		t.Errorf("percent = %v, want a *LimitError", err)
 	}
 }

@@ -1,4 +1,4 @@
-package builtins
+package starlark
 
 import (
 	"errors"
@@ -9,15 +9,18 @@ import (
 	"unicode/utf8"
 
 	star "go.starlark.net/starlark"
-
-	"github.com/bifrost-run/bifrost/starlark"
 )
 
 // maxWidth is the width or precision in characters up to which a conversion is taken for one.
 const maxWidth = 4096
 
-// percent is Python's operator % for strings, with the widths and precisions that Starlark's lacks.
-func percent(format string, args star.Tuple) (string, error) {
+// Percent is Python's operator % for strings, with the widths and precisions that the interpreter's lacks. A
+// text that gets larger than what a run may hold is a *LimitError.
+func (t *Thread) Percent(format string, args star.Tuple) (string, error) {
+	return percent(format, args, int(min(t.run.limits.Heap, NoLimit)))
+}
+
+func percent(format string, args star.Tuple, most int) (string, error) {
 	f := formatter{args: args}
 	if len(args) == 1 {
 		f.byName, _ = args[0].(star.Mapping)
@@ -31,6 +34,9 @@ func percent(format string, args star.Tuple) (string, error) {
 		rest, err := f.conversion(format[i+1:])
 		if err != nil {
 			return "", err
+		}
+		if f.b.Len() > most {
+			return "", &LimitError{Limit: "value", What: "%", Max: int64(most), Got: int64(f.b.Len())}
 		}
 		format = rest
 	}
@@ -79,7 +85,7 @@ func (f *formatter) conversion(s string) (string, error) {
 		}
 		v, found, err := f.byName.Get(star.String(name))
 		if err != nil || !found {
-			return "", fmt.Errorf("no key %q", name)
+			return "", fmt.Errorf("key not found: %s", name)
 		}
 		named, s = v, rest
 	}
@@ -157,15 +163,12 @@ func (f *formatter) size(s string) (int, string, error) {
 }
 
 func (sp spec) convert(verb rune, v star.Value) (string, error) {
-	if _, secret := v.(*Secret); secret && verb != 's' && verb != 'r' && verb != 'a' {
-		return "", fmt.Errorf("%%%c format: a number is required, not secret", verb)
-	}
 	switch verb {
 	case 's', 'r', 'a':
 		if verb == 's' {
-			return sp.text(starlark.Text(v)), nil
+			return sp.text(Text(v)), nil
 		}
-		return sp.text(starlark.Repr(v)), nil
+		return sp.text(Repr(v)), nil
 	case 'c':
 		if s, ok := star.AsString(v); ok && utf8.RuneCountInString(s) == 1 {
 			return sp.text(s), nil
@@ -186,13 +189,13 @@ func (sp spec) convert(verb rune, v star.Value) (string, error) {
 			}
 			return sp.digits(whole, 10, ""), nil
 		}
-		whole, ok := asInt(v)
+		whole, ok := AsInt(v)
 		if !ok {
 			return "", fmt.Errorf("%%%c format: a real number is required, not %s", verb, v.Type())
 		}
 		return sp.digits(whole, 10, ""), nil
 	case 'x', 'X', 'o':
-		whole, ok := asInt(v)
+		whole, ok := AsInt(v)
 		if !ok {
 			return "", fmt.Errorf("%%%c format: an integer is required, not %s", verb, v.Type())
 		}
@@ -204,7 +207,7 @@ func (sp spec) convert(verb rune, v star.Value) (string, error) {
 		}
 		return sp.digits(whole, 16, "0x"), nil
 	case 'e', 'E', 'f', 'F', 'g', 'G':
-		if whole, ok := asInt(v); ok {
+		if whole, ok := AsInt(v); ok {
 			v = whole
 		}
 		f, ok := star.AsFloat(v)
@@ -216,8 +219,8 @@ func (sp spec) convert(verb rune, v star.Value) (string, error) {
 	return "", fmt.Errorf("unsupported format character %q", verb)
 }
 
-// asInt takes True and False for 1 and 0, as Python does.
-func asInt(v star.Value) (star.Int, bool) {
+// AsInt returns a whole number, and takes True and False for 1 and 0, as Python does.
+func AsInt(v star.Value) (star.Int, bool) {
 	if b, ok := v.(star.Bool); ok {
 		if b {
 			return star.MakeInt(1), true
