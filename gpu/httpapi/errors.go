@@ -77,8 +77,12 @@ func (c *Client) redirect(call Call, resp *http.Response) error {
 
 func (c *Client) refusal(call Call, resp *http.Response, body []byte) error {
 	refused := &gpu.Error{Provider: c.cfg.Provider, Op: call.Op, Status: resp.StatusCode}
+	read := c.cfg.Refusal
+	if call.Refusal != nil {
+		read = call.Refusal
+	}
 	var message string
-	refused.Kind, refused.Code, message = c.cfg.Refusal(Refused{Op: call.Op, Status: resp.StatusCode, Header: resp.Header, Body: body})
+	refused.Kind, refused.Code, message = read(Refused{Op: call.Op, Status: resp.StatusCode, Header: resp.Header, Body: body})
 	refused.Kind = cmp.Or(refused.Kind, ByStatus(resp.StatusCode))
 	refused.Code = c.clean(refused.Code)
 	refused.Message = cmp.Or(c.clean(message), c.clean(string(body)), strings.ToLower(http.StatusText(resp.StatusCode)), fmt.Sprintf("status %d", resp.StatusCode))

@@ -48,6 +48,9 @@ type Config struct {
 	// Refusal reads what a status of 400 and more means; the body may be cut short. A kind that it leaves
 	// empty is that of ByStatus, a message that it leaves empty is the body's beginning.
 	Refusal func(r Refused) (kind gpu.Kind, code, message string)
+	// Denied reports whether an answer with a status below 300 is a refusal all the same, which Refusal
+	// reads then; nil means that none is.
+	Denied func(body []byte) bool
 	// Backoff is the pause before a call is sent again, doubled each time up to thirty times as long; 0
 	// is 1 s.
 	Backoff time.Duration
@@ -55,7 +58,7 @@ type Config struct {
 	Transport http.RoundTripper
 }
 
-// Refused is an answer with a status of 400 and more.
+// Refused is an answer with a status of 400 and more, or one that was Denied.
 type Refused struct {
 	Op     string
 	Status int
@@ -77,6 +80,8 @@ type Call struct {
 	// that may happen twice can have it. What was refused with RateLimited is always sent again, unless
 	// the provider asks for a longer pause than two minutes: then that is the error.
 	Repeat bool
+	// Refusal stands in for that of the Config; nil leaves it.
+	Refusal func(r Refused) (kind gpu.Kind, code, message string)
 }
 
 // A Client sends calls to one provider. It is safe for concurrent use.
@@ -164,6 +169,8 @@ func (c *Client) once(ctx context.Context, call Call) error {
 		return c.broken(ctx, attempt, call, err)
 	case len(body) > maxBody:
 		return c.broken(ctx, attempt, call, fmt.Errorf("the answer is longer than %d MiB", maxBody>>20))
+	case c.cfg.Denied != nil && c.cfg.Denied(body):
+		return c.refusal(call, resp, body)
 	case call.Into == nil:
 		return nil
 	}

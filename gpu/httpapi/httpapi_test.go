@@ -609,3 +609,25 @@ func TestLimit(t *testing.T) {
 		}
 	})
 }
+
+// TestDenied checks an answer with a status of 200 that says no, and a reading of refusals for one call.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	base, _ := serve(t, answer(200, `{"success":false,"text":"no"}`))
+	api := httpapi.New(httpapi.Config{
+		Provider: "test", Base: base, Denied: func(body []byte) bool { return strings.Contains(string(body), "false") },
+		Refusal: func(httpapi.Refused) (gpu.Kind, string, string) { return gpu.Funds, "", "of the client" },
+	})
+	call := httpapi.Call{Op: "create", Method: "POST", Path: "/"}
+	for want, read := range map[string]func(httpapi.Refused) (gpu.Kind, string, string){
+		"test create: of the client": nil,
+		"test create: of the call":   func(r httpapi.Refused) (gpu.Kind, string, string) { return gpu.Funds, "", "of the call" },
+	} {
+		call.Refusal = read
+		err := api.Do(t.Context(), call)
+		var got *gpu.Error
+		if !errors.As(err, &got) || got.Kind != gpu.Funds || got.Status != 200 || got.Error() != want {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
