@@ -18,12 +18,13 @@ import (
 
 // A Config says what an Engine works with. The caller reads the environment; the engine does not.
 type Config struct {
-	StateDir     string         // journal, logs, keys; made when missing
-	Providers    []gpu.Provider // those that can be rented from
-	IdentityFile string         // SSH key named by the user (-i); "" means the usual ones
-	Home         string         // for ~/.ssh; "" means the user's home
-	AgentSocket  string         // $SSH_AUTH_SOCK
-	WorkDir      string         // what relative local paths start at; "" means the current folder
+	StateDir     string            // journal, logs, keys; made when missing
+	Providers    []gpu.Provider    // those that can be rented from
+	Absent       map[string]string // providers that cannot be asked, by name, with what is missing: "RUNPOD_API_KEY is not set"
+	IdentityFile string            // SSH key named by the user (-i); "" means the usual ones
+	Home         string            // for ~/.ssh; "" means the user's home
+	AgentSocket  string            // $SSH_AUTH_SOCK
+	WorkDir      string            // what relative local paths start at; "" means the current folder
 	Report       report.Sink
 
 	// Patience is how long the node of a running job may be silent before Run and Follow give up
@@ -54,6 +55,8 @@ type Config struct {
 	// Guardian is the argv of a process that calls Engine.Guard with the run id appended to it. With
 	// nil there is no guardian: what a killed process leaves is settled by the next Engine only.
 	Guardian []string
+	// GuardianEnv is the environment of that process, which runs in another folder; nil is this one's.
+	GuardianEnv []string
 }
 
 // The causes that end a Run before its job has ended. Give one to the context's cancel function;

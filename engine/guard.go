@@ -49,6 +49,7 @@ func (e *Engine) spawnGuardian(runID string) error {
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = e.cfg.StateDir // the folder that it started in may go away
+	cmd.Env = e.cfg.GuardianEnv
 	cmd.SysProcAttr = ownSession()
 	if err := cmd.Start(); err != nil {
 		return &fault.Error{

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -75,8 +76,8 @@ func (e *Engine) providersOf(query gpu.Query) ([]gpu.Provider, error) {
 	}
 	if len(all) == 0 {
 		return nil, &fault.Error{
-			Kind: fault.NoCapacity, Op: "provision", Target: describeQuery(query), Err: errors.New("there is no provider to rent from"),
-			Hint: `use a machine of your own with ssh = "user@host", or this one with gpu_query(providers = "local"); renting in clouds comes with a later version`,
+			Kind: fault.NoCapacity, Op: "provision", Target: describeQuery(query), Err: errors.New("there is no provider to rent from" + e.missing()),
+			Hint: `set a provider's key, in the environment or in .env; or use a machine of your own with ssh = "user@host", or this one with gpu_query(providers = "local")`,
 		}
 	}
 	return all, nil
@@ -155,6 +156,18 @@ func describeMiss(o gpu.Offer) string {
 	return fmt.Sprintf("%dx %s at $%s (%s)", o.GPUCount, cmp.Or(o.GPUType, "GPU"), gpu.Dollars(o.PricePerGPU), strings.Join(parts, ", "))
 }
 
+// missing says for each provider that cannot be asked what is missing: ": A is not set, B is not set".
+func (e *Engine) missing() string {
+	if len(e.cfg.Absent) == 0 {
+		return ""
+	}
+	var why []string
+	for _, name := range slices.Sorted(maps.Keys(e.cfg.Absent)) {
+		why = append(why, e.cfg.Absent[name])
+	}
+	return ": " + strings.Join(why, ", ")
+}
+
 func (e *Engine) provider(name string) (gpu.Provider, error) {
 	var known []string
 	for _, p := range e.cfg.Providers {
@@ -163,6 +176,11 @@ func (e *Engine) provider(name string) (gpu.Provider, error) {
 		}
 		known = append(known, p.Name())
 	}
+	if why, ok := e.cfg.Absent[name]; ok {
+		return nil, &fault.Error{Kind: fault.Auth, Op: "provider", Target: name, Err: errors.New(why), Hint: "set it in the environment or in .env"}
+	}
+	known = slices.AppendSeq(known, maps.Keys(e.cfg.Absent))
+	slices.Sort(known)
 	return nil, invalid("provider", name, errors.New("unknown to this version"), "it knows: "+strings.Join(known, ", "))
 }
 

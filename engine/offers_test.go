@@ -76,6 +76,30 @@ func TestOffers(t *testing.T) {
 	}
 }
 
+func TestProvidersWithoutKeys(t *testing.T) {
+	t.Parallel()
+	eng, _ := open(t, func(c *engine.Config) {
+		c.Absent = map[string]string{"runpod": "RUNPOD_API_KEY is not set", "vast": "VAST_API_KEY is not set"}
+	})
+	for _, test := range []struct {
+		providers []string
+		kind      fault.Kind
+		want      string
+	}{
+		{nil, fault.NoCapacity, "provision 1x A100: there is no provider to rent from: RUNPOD_API_KEY is not set, VAST_API_KEY is not set"},
+		{[]string{"vast"}, fault.Auth, "provider vast: VAST_API_KEY is not set"},
+		{[]string{"azure"}, fault.Invalid, "provider azure: unknown to this version"},
+	} {
+		_, err := eng.Offers(t.Context(), gpu.Query{Type: "A100", Providers: test.providers}, false)
+		if err == nil || fault.KindOf(err) != test.kind || err.Error() != test.want {
+			t.Errorf("providers %q: got %v (%s), want %s (%s)", test.providers, err, fault.KindOf(err), test.want, test.kind)
+		}
+		if hint := fault.HintOf(err); test.kind == fault.Invalid && hint != "it knows: local, runpod, vast" {
+			t.Errorf("providers %q: got hint %q", test.providers, hint)
+		}
+	}
+}
+
 func TestNoCapacitySaysWhatIsNearest(t *testing.T) {
 	t.Parallel()
 	eng, _ := openWith(t, runpod, vast)
