@@ -12,8 +12,9 @@ import (
 	"github.com/bifrost-run/bifrost/engine/fault"
 )
 
-// readDotenv returns the variables of a .env file, none when there is no such file.
-func readDotenv(path string) (map[string]string, error) {
+// ReadDotenv returns the variables of a .env file, none when there is no such file; see ParseDotenv. Its
+// errors hold no values.
+func ReadDotenv(path string) (map[string]string, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -40,7 +40,7 @@ func loadDotenvEntry() *Entry {
 			if c.lib.opts.NoDotenv {
 				return star.False, nil
 			}
-			vars, err := readDotenv(arg[string](c, "dotenv_path"))
+			vars, err := ReadDotenv(arg[string](c, "dotenv_path"))
 			if err != nil {
 				return nil, err
 			}

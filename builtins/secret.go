@@ -92,7 +92,7 @@ func (l *Library) variable(root, name string) (string, error) {
 	if l.opts.NoDotenv {
 		return "", nil
 	}
-	vars, err := readDotenv(filepath.Join(root, ".env"))
+	vars, err := ReadDotenv(filepath.Join(root, ".env"))
 	return vars[name], err
 }
 

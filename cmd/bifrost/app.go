@@ -53,6 +53,8 @@ type app struct {
 	maxCostPerHour float64       // USD of the machines of a run; 0 means no limit
 	keyboard       chan struct{} // holds one: whoever reads what is typed
 
+	accts   []account          // nil until accounts is called
+	dotenvs []dotenv           // those that were read, the first goes before the others
 	settles bool               // look after what earlier processes left
 	watch   func(report.Event) // sees every event before the screen does; nil or set before the engine opens
 
@@ -139,8 +141,11 @@ func (a *app) engine() (*engine.Engine, error) {
 			}
 			return
 		}
-		a.eng, a.openErr = engine.Open(context.Background(), a.config())
-		if a.openErr != nil {
+		var cfg engine.Config
+		if cfg, a.openErr = a.config(); a.openErr != nil {
+			return
+		}
+		if a.eng, a.openErr = engine.Open(context.Background(), cfg); a.openErr != nil {
 			return
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -155,19 +160,21 @@ func (a *app) engine() (*engine.Engine, error) {
 	return a.eng, a.openErr
 }
 
-func (a *app) config() engine.Config {
+func (a *app) config() (engine.Config, error) {
 	identity := a.identity
 	if abs, err := filepath.Abs(identity); err == nil && identity != "" && !strings.HasPrefix(identity, "~") {
 		identity = abs // attach uses it again, from any folder
 	}
-	return engine.Config{
+	cfg := engine.Config{
 		StateDir:     a.env.StateDir,
 		Providers:    []gpu.Provider{local.New(local.Config{StateDir: a.env.StateDir, Daemon: []string{a.env.Executable, "local-node"}})},
+		Absent:       map[string]string{},
 		IdentityFile: identity,
 		Home:         a.env.Home,
 		AgentSocket:  a.env.AgentSocket,
 		Confirm:      a.confirm,
 		Guardian:     []string{a.env.Executable, "guardian"},
+		GuardianEnv:  os.Environ(),
 
 		MaxCostPerHour: a.maxCostPerHour, Withhold: a.withhold, Protect: a.protect,
 		Report: func(e report.Event) {
@@ -177,6 +184,19 @@ func (a *app) config() engine.Config {
 			a.screen.Event(e)
 		},
 	}
+	for _, acct := range a.accounts() {
+		if acct.missing != "" {
+			cfg.Absent[acct.name] = acct.missing
+			continue
+		}
+		url, err := acct.baseURL(a.env.Lookup)
+		if err != nil {
+			return engine.Config{}, err
+		}
+		cfg.Providers = append(cfg.Providers, acct.open(acct.key, url))
+		cfg.GuardianEnv = append(cfg.GuardianEnv, acct.keyVar+"="+acct.key) // the last of a name counts
+	}
+	return cfg, nil
 }
 
 // settle finishes what earlier processes left open. It is silent when there was nothing.

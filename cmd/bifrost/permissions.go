@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bifrost-run/bifrost/builtins"
 	"github.com/bifrost-run/bifrost/engine/report"
 	"github.com/bifrost-run/bifrost/starlark"
 	"github.com/bifrost-run/bifrost/starlark/config"
@@ -109,7 +108,7 @@ func (a *app) judgeIn(root, name string, p *permissions) (*policy.Judge, error) 
 	if p.maxCostPerHour > 0 {
 		a.maxCostPerHour = p.maxCostPerHour
 	}
-	a.hideDotenv(root)
+	a.dotenv(root)
 	cfg := policy.Config{
 		Root: root, Script: name, Command: p.cmd.CommandPath(), Home: a.env.Home, StateDir: a.env.StateDir, Rules: rules,
 		Remember: func(caller string, c policy.Capability, pattern string) (string, error) {
@@ -127,25 +126,6 @@ func (a *app) judgeIn(root, name string, p *permissions) (*policy.Judge, error) 
 		return nil, err
 	}
 	return a.guard, nil
-}
-
-// hideDotenv keeps the secrets of the root's .env out of everything that is printed, whether a script
-// asks for them or not. What is wrong with the file is told to whoever asks for a variable of it.
-func (a *app) hideDotenv(root string) {
-	f, err := os.Open(filepath.Join(root, ".env"))
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	vars, err := builtins.ParseDotenv(f)
-	if err != nil {
-		return
-	}
-	for name, value := range vars {
-		if policy.IsProviderKey(name) || starlark.LooksSecret(name, value) {
-			a.redact.Add(name, value)
-		}
-	}
 }
 
 // askPermission asks the user for a permission. --yes does not answer: it is for what a script asks, and

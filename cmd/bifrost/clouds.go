@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bifrost-run/bifrost/builtins"
+	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/starlark"
+	"github.com/bifrost-run/bifrost/starlark/policy"
+)
+
+// A cloud is a provider that wants a key.
+type cloud struct {
+	name   string
+	keyVar string // the variable that has the key
+	urlVar string // the one that has the address of its API, where that is not the provider's own
+	open   func(key, url string) gpu.Provider
+}
+
+func clouds() []cloud {
+	return []cloud{}
+}
+
+// An account is a cloud with what this process has to get in.
+type account struct {
+	cloud
+	key     string
+	from    string // where the key is: "the environment", "/project/.env"
+	missing string // why there is none; "" where there is
+}
+
+// A dotenv is a .env file that was read.
+type dotenv struct {
+	file string
+	vars map[string]string
+	err  error // what is wrong with it; it has no variables then
+}
+
+// accounts are all clouds. A key is that of the environment, else of .env in the current folder, else of
+// .env in the root of the project or of the script, which must be known before. Every key that is found is kept out of what is printed.
+func (a *app) accounts() []account {
+	if a.accts != nil {
+		return a.accts
+	}
+	if here, err := os.Getwd(); err == nil {
+		a.dotenvs = slices.Insert(a.dotenvs, 0, a.readDotenv(here))
+		if root, err := starlark.RootOfFolder(here); err == nil {
+			a.dotenv(root)
+		}
+	}
+	a.accts = []account{}
+	for _, c := range clouds() {
+		acct := account{cloud: c, missing: c.keyVar + " is not set"}
+		value, set := a.env.Lookup(c.keyVar)
+		acct.key, acct.from = strings.TrimSpace(value), "the environment"
+		if set && acct.key == "" {
+			acct.missing = c.keyVar + " is empty"
+		}
+		for _, env := range a.dotenvs {
+			if !set {
+				value, set = env.vars[c.keyVar]
+				acct.key, acct.from = strings.TrimSpace(value), env.file
+			}
+			if env.err != nil && !set {
+				acct.missing = fmt.Sprintf("%s is not set (%v)", c.keyVar, env.err)
+			}
+		}
+		if acct.key != "" {
+			acct.missing = ""
+			a.redact.Add(c.keyVar, acct.key)
+		}
+		a.accts = append(a.accts, acct)
+	}
+	return a.accts
+}
+
+// dotenv reads the .env of a folder, unless it was read.
+func (a *app) dotenv(dir string) {
+	if env := a.readDotenv(dir); !slices.ContainsFunc(a.dotenvs, func(d dotenv) bool { return d.file == env.file }) {
+		a.dotenvs = append(a.dotenvs, env)
+	}
+}
+
+// readDotenv reads the .env of a folder and keeps its secrets out of everything that is printed, whether a
+// script asks for them or not. What is wrong with the file is told to whoever asks for a variable of it.
+func (a *app) readDotenv(dir string) dotenv {
+	env := dotenv{file: filepath.Join(dir, ".env")}
+	env.vars, env.err = builtins.ReadDotenv(env.file)
+	for name, value := range env.vars {
+		if policy.IsProviderKey(name) || starlark.LooksSecret(name, value) {
+			a.redact.Add(name, value)
+		}
+	}
+	return env
+}
+
+// baseURL is the address of the cloud's API where the user gives another one, else "". It comes from the
+// environment alone: a project's .env cannot send the user's key elsewhere.
+func (c cloud) baseURL(lookup func(string) (string, bool)) (string, error) {
+	text, _ := lookup(c.urlVar)
+	if text == "" {
+		return "", nil
+	}
+	wrong := ""
+	switch u, err := url.Parse(text); {
+	case err != nil:
+		wrong = "it is not a URL"
+	case u.Scheme != "https" && u.Scheme != "http", u.Host == "":
+		wrong = fmt.Sprintf("%q does not begin with https:// and a host", u.Redacted())
+	case u.User != nil, u.RawQuery != "", u.Fragment != "":
+		wrong = "it has more than a host and a path"
+	}
+	if wrong != "" {
+		return "", &fault.Error{
+			Kind: fault.Invalid, Op: "read", Target: c.urlVar, Err: errors.New(wrong),
+			Hint: "write it as https://host/path, or unset it for the address of the provider",
+		}
+	}
+	return strings.TrimSuffix(text, "/"), nil
+}
