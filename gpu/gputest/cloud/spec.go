@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,6 +37,16 @@ type exception struct {
 
 // exceptions are as of November 2026. A comment at each says what shows that the description is wrong.
 var exceptions = []exception{}
+
+// A correction replaces a schema that is wrong in a description, so that all else of a call is checked.
+type correction struct {
+	provider string
+	pointer  string // to the schema
+	schema   any
+}
+
+// corrections are as of November 2026. A comment at each says what shows that the description is wrong.
+var corrections = slices.Concat(vastCorrections)
 
 // slashed are providers whose paths end with a slash where their description has none: the pages for the
 // single calls and the provider's own client have it.
@@ -104,6 +115,11 @@ func parseDescription(provider string, data []byte) (*description, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, fix := range corrections {
+		if fix.provider == provider && !replace(doc, fix.pointer, fix.schema) {
+			return nil, fmt.Errorf("there is nothing to correct at %s", fix.pointer)
+		}
+	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020) // the dialect of OpenAPI 3.1
 	if err := c.AddResource(specURL, doc); err != nil {
@@ -116,6 +132,23 @@ func parseDescription(provider string, data []byte) (*description, error) {
 	return &description{
 		provider: provider, doc: object, compiler: c, slashed: slashed[provider], compiled: map[string]*jsonschema.Schema{},
 	}, nil
+}
+
+// replace replaces what a pointer points at, in a document of objects.
+func replace(doc any, pointer string, value any) bool {
+	parts := strings.Split(strings.TrimPrefix(pointer, "/"), "/")
+	for i, part := range parts {
+		object, _ := doc.(map[string]any)
+		part = unescapePointer(part)
+		if _, ok := object[part]; !ok {
+			return false
+		}
+		if i == len(parts)-1 {
+			object[part] = value
+		}
+		doc = object[part]
+	}
+	return true
 }
 
 const specURL = "file:///spec.json"

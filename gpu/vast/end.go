@@ -1,0 +1,15 @@
+package vast
+
+import "github.com/bifrost-run/bifrost/gpu/httpapi"
+
+// EndScript implements gpu.SelfEnder. Every machine has a key of its own in its environment, which Vast
+// documents as good for stopping and destroying the machine itself.
+func (p *Provider) EndScript(id string) string {
+	number, ok := contractID(id)
+	if !ok {
+		return "#!/bin/sh\necho 'there is no such instance' >&2\nexit 1\n"
+	}
+	return httpapi.EndScript(httpapi.End{
+		URL: p.url + "/api/v0/instances/" + number + "/", ID: number, KeyVar: "CONTAINER_API_KEY", IDVar: "CONTAINER_ID",
+	})
+}
