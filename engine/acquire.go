@@ -153,49 +153,6 @@ func (e *Engine) own(_ context.Context, releases bool) error {
 	return nil
 }
 
-// provision rents a machine: offers, then one candidate after the other until one is ready.
-func (e *Engine) provision(ctx context.Context, spec NodeSpec) (_ *Node, err error) {
-	query := *spec.Provision
-	query.Count = max(query.Count, 1)
-	end := e.cfg.Report.Step("provision", describeQuery(query))
-	detail := ""
-	defer func() { end(detail, err) }()
-
-	offers, err := e.candidates(ctx, query)
-	if err != nil {
-		return nil, err
-	}
-	if err := e.own(ctx, true); err != nil {
-		return nil, err
-	}
-	var refusals []string
-	var dear error // the first offer that the run cannot afford
-	for _, offer := range offers {
-		n, err := e.rent(ctx, spec, query, offer)
-		if err == nil {
-			detail = fmt.Sprintf("%s %s", n.rec.ID, describeOffer(offer))
-			return n, nil
-		}
-		var refusal *gpu.Error
-		if errors.As(err, &refusal) && (refusal.Kind == gpu.NoCapacity || refusal.Kind == gpu.Quota) {
-			refusals = append(refusals, refusal.Error())
-			continue
-		}
-		if fault.KindOf(err) == fault.Budget { // the next may be cheaper
-			dear = cmp.Or(dear, err)
-			continue
-		}
-		return nil, err
-	}
-	if dear != nil {
-		return nil, dear
-	}
-	return nil, &fault.Error{
-		Kind: fault.NoCapacity, Op: "provision", Target: describeQuery(query),
-		Err: fmt.Errorf("no offer could be rented: %s", strings.Join(refusals, "; ")), Hint: "try again later, or ask for less",
-	}
-}
-
 // open connects to the node of a record and returns it once a command has run there.
 func (e *Engine) open(ctx context.Context, rec journal.Node) (*Node, error) {
 	client, err := e.client(rec)
@@ -212,17 +169,20 @@ func (e *Engine) open(ctx context.Context, rec journal.Node) (*Node, error) {
 	return n, nil
 }
 
-// describe copies what a provider says of a machine into its record.
+// describe copies what a provider says of a machine into its record. What it does not tell stays.
 func describe(rec *journal.Node, inst gpu.Instance) {
 	rec.Provider, rec.ProviderID = inst.Provider, inst.ID
-	rec.Host, rec.Port, rec.User = inst.Host, inst.Port, inst.User
+	if inst.Host != "" {
+		rec.Host, rec.Port, rec.User = inst.Host, inst.Port, inst.User
+	}
 	if inst.HostKey != "" {
 		rec.HostKey = inst.HostKey
 	}
 	if inst.GPUType != "" {
 		rec.GPUType = inst.GPUType
 	}
-	rec.GPUCount, rec.PricePerHour = inst.GPUCount, inst.PricePerHour
+	rec.GPUCount = cmp.Or(inst.GPUCount, rec.GPUCount)
+	rec.PricePerHour = cmp.Or(inst.PricePerHour, rec.PricePerHour)
 }
 
 // sleep waits for d or until ctx is done, and returns the cause in that case.

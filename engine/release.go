@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
@@ -104,11 +105,11 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 		return err
 	}
 	_, id, _ := strings.Cut(rec.ID, ":")
-	known, err := e.confirmOurs(ctx, p, rec, id)
+	seen, err := e.confirmOurs(ctx, p, rec, id)
 	if err != nil {
 		return err
 	}
-	gone := !known
+	gone := false
 	err = e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(n *journal.Node) error {
 		if n.State == journal.NodeGone {
 			gone = true
@@ -121,11 +122,8 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 		return err
 	}
 	if !gone {
-		if err := e.terminateConfirmed(ctx, p, id); err != nil {
-			return &fault.Error{
-				Kind: fault.Unreleased, Op: "release", Target: rec.ID, Err: err,
-				Hint: fmt.Sprintf("it may still cost $%.2f per hour; bifrost tries on with every command, bifrost terminate %s tries now", rec.PricePerHour, rec.ID),
-			}
+		if err := e.terminateConfirmed(ctx, p, id, seen || rec.Host != ""); err != nil {
+			return unreleased(rec, err)
 		}
 	}
 	err = e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(n *journal.Node) error {
@@ -135,6 +133,25 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 		return nil
 	})
 	return errors.Join(err, e.closeJobsOf(ctx, rec.ID, why))
+}
+
+// unreleased is the error of a machine that nobody knows to be gone.
+func unreleased(rec journal.Node, err error) error {
+	return &fault.Error{
+		Kind: fault.Unreleased, Op: "release", Target: rec.ID, Err: err,
+		Hint: fmt.Sprintf("it may still cost $%.2f per hour; bifrost tries on with every command, bifrost terminate %s tries now", rec.PricePerHour, rec.ID),
+	}
+}
+
+// each does something with several machines at once and returns what each ended with.
+func (e *Engine) each(nodes []journal.Node, do func(journal.Node) error) []error {
+	errs := make([]error, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() { errs[i] = do(n) })
+	}
+	wg.Wait()
+	return errs
 }
 
 // closeJobsOf records the end of the jobs that were still open on a machine that is gone.
@@ -147,16 +164,13 @@ func (e *Engine) closeJobsOf(ctx context.Context, nodeID, why string) error {
 }
 
 // confirmOurs reads the machine back before it is deleted: an id alone authorises nothing. It
-// reports false for a machine that does not exist any more.
+// reports whether the provider shows the machine.
 func (e *Engine) confirmOurs(ctx context.Context, p gpu.Provider, rec journal.Node, id string) (bool, error) {
-	inst, err := p.Get(ctx, id)
-	var refusal *gpu.Error
-	switch {
-	case errors.As(err, &refusal) && refusal.Kind == gpu.NotFound:
-		return false, nil
-	case err != nil:
-		return true, nil // it cannot be read now; the terminate call below is tried all the same
-	case rec.Name != "" && inst.Name != rec.Name:
+	inst, err := e.get(ctx, p, id)
+	if err != nil {
+		return false, nil // it cannot be read now; the terminate call is tried all the same
+	}
+	if rec.Name != "" && inst.Name != rec.Name {
 		return false, &fault.Error{
 			Kind: fault.Conflict, Op: "release", Target: rec.ID, Err: fmt.Errorf("the provider calls it %q, the journal %q: it is not touched", inst.Name, rec.Name),
 			Hint: "look at the provider's console and end it by hand if it is yours",
@@ -166,31 +180,31 @@ func (e *Engine) confirmOurs(ctx context.Context, p gpu.Provider, rec journal.No
 }
 
 // terminateConfirmed repeats the terminate call until the machine was read back as gone twice. No
-// refusal ends it, one for the rate of calls least of all: a machine that lives on costs.
-func (e *Engine) terminateConfirmed(ctx context.Context, p gpu.Provider, id string) error {
+// refusal ends it, one for the rate of calls least of all: a machine that lives on costs. seen says that
+// the provider has shown the machine before: one that it never showed may come yet, so its absence counts
+// only after a while.
+func (e *Engine) terminateConfirmed(ctx context.Context, p gpu.Provider, id string, seen bool) error {
+	began := time.Now()
 	pause := e.confirmPause(p.Name())
 	gone, reads := 0, 0
 	var refused error                // by the last terminate call
 	call := e.cfg.Timing.ReleasePoll // until the next terminate call
 	for due := time.Now(); ; {
-		if gone == 0 && !time.Now().Before(due) {
+		if (gone == 0 || !seen) && !time.Now().Before(due) {
 			refused = e.asked(ctx, func(ctx context.Context) error { return p.Terminate(ctx, id) })
 			due = time.Now().Add(call)
 			call = min(2*call, 15*e.cfg.Timing.ReleasePoll)
 		}
-		var inst gpu.Instance
-		err := e.asked(ctx, func(ctx context.Context) (err error) {
-			inst, err = p.Get(ctx, id)
-			return err
-		})
+		inst, err := e.get(ctx, p, id)
 		switch {
 		case isGone(inst, err):
-			if gone++; gone == 2 {
+			gone++
+			if gone >= 2 && (seen || err == nil || time.Since(began) >= e.cfg.Timing.Visible) {
 				return nil
 			}
 			reads = 0
 		default:
-			gone = 0
+			gone, seen = 0, seen || err == nil
 		}
 		if sleep(ctx, pause<<min(reads, 2)) != nil {
 			return errors.Join(errors.New("not confirmed as gone"), refused, err)

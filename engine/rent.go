@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -15,15 +16,32 @@ import (
 )
 
 // rent creates one machine and waits until it is ready. The journal knows of it before the provider
-// does, and a machine that does not become ready is released before rent returns.
+// does, and a machine that does not become ready is released before rent returns. An error that is a
+// *setback leaves nothing behind: another offer may do.
 func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer gpu.Offer) (*Node, error) {
 	p, err := e.provider(offer.Provider)
 	if err != nil {
 		return nil, err
 	}
+	if err := fits(spec.MaxCost, offer); err != nil {
+		return nil, &setback{err: err}
+	}
 	_, public, err := e.nodeKey()
 	if err != nil {
 		return nil, err
+	}
+	req := gpu.CreateRequest{Offer: offer, Query: query, AuthorizedKey: public}
+	if registrar, ok := p.(gpu.KeyRegistrar); ok {
+		err := e.asked(ctx, func(ctx context.Context) (err error) {
+			req.KeyRef, err = registrar.RegisterKey(ctx, public)
+			return err
+		})
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil { // every machine of this provider needs it
+			return nil, &setback{err: providerFault("register the ssh key at", offer.Provider, err), whole: true}
+		}
 	}
 	label := spec.job
 	if label == "" {
@@ -31,23 +49,21 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 			return nil, err
 		}
 	}
-	name := "bifrost-" + label + "-" + strings.ReplaceAll(e.now().UTC().Format("20060102t150405.000"), ".", "")
+	req.Name = "bifrost-" + label + "-" + strings.ReplaceAll(e.now().UTC().Format("20060102t150405.000"), ".", "")
 	offerJSON, err := json.Marshal(offer)
 	if err != nil {
 		return nil, err
 	}
 	rec := journal.Node{
-		ID: journal.IntentID(name), Name: name, Provider: offer.Provider, RunID: e.runID, State: journal.NodeIntent,
+		ID: journal.IntentID(req.Name), Name: req.Name, Provider: offer.Provider, RunID: e.runID, State: journal.NodeIntent,
 		GPUType: offer.GPUType, GPUCount: offer.GPUCount, PricePerHour: offer.PriceTotal, Offer: string(offerJSON), Created: e.now(),
-		Keep: spec.KeepAlive != nil && *spec.KeepAlive,
+		Keep: spec.KeepAlive != nil && *spec.KeepAlive, Volume: volumeOf(p, query), Switch: switchOf(p),
 	}
-	if spec.MaxCost > 0 && offer.PriceTotal > 0 {
-		rec.Deadline = e.now().Add(affordable(spec.MaxCost, offer.PriceTotal))
-	}
+	rec.Deadline = deadline(rec, spec.MaxCost)
 	if err := e.intend(ctx, rec); err != nil {
 		return nil, err
 	}
-	inst, err := e.create(ctx, p, gpu.CreateRequest{Name: name, Offer: offer, Query: query, AuthorizedKey: public})
+	inst, err := e.create(ctx, p, rec, req)
 	if err != nil {
 		return nil, e.abandon(ctx, rec, err)
 	}
@@ -55,49 +71,54 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 	rec.State = journal.NodeCreated
 	describe(&rec, inst)
 	// The id is recorded even if the user has just pressed Ctrl-C: the machine exists.
-	if err := e.journal.NodeCreated(context.WithoutCancel(ctx), name, rec); err != nil {
+	if err := e.journal.NodeCreated(context.WithoutCancel(ctx), req.Name, rec); err != nil {
+		return nil, e.unrecorded(ctx, p, rec, inst.ID, err)
+	}
+	n, err := e.boot(ctx, p, rec, &candidate{spec: spec, req: req, told: inst, price: offer.PriceTotal})
+	if err == nil {
+		return n, nil
+	}
+	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Timing.Release)
+	defer cancel()
+	gone := &Node{engine: e, rec: rec}
+	if releaseErr := gone.terminate(cleanup, firstLine(err.Error())); releaseErr != nil {
+		return nil, errors.Join(err, releaseErr)
+	}
+	if ctx.Err() != nil {
 		return nil, err
 	}
-	n, err := e.boot(ctx, p, rec)
-	if err != nil {
-		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Timing.Release)
-		defer cancel()
-		gone := &Node{engine: e, rec: rec}
-		return nil, errors.Join(err, gone.terminate(cleanup, "it did not become ready"))
-	}
-	return n, nil
+	return nil, &setback{err: err, booted: true}
 }
 
-// intend records that a machine is about to be created, unless the run would cost too much per hour with
-// it. Two that are rented at once see each other.
-func (e *Engine) intend(ctx context.Context, rec journal.Node) error {
-	limit := e.cfg.MaxCostPerHour
-	if limit <= 0 {
-		return e.journal.PutIntent(ctx, rec)
+// minUse is the least that a machine is good for: it has to boot before a job can run.
+const minUse = 10 * time.Minute
+
+// fits refuses an offer of which max_cost buys too little to be of use.
+func fits(maxCost float64, o gpu.Offer) error {
+	if maxCost <= 0 || o.PriceTotal <= 0 {
+		return nil
 	}
-	e.renting.Lock()
-	defer e.renting.Unlock()
-	nodes, err := e.journal.Nodes(ctx, false)
-	if err != nil {
-		return err
+	buys := affordable(maxCost, o.PriceTotal)
+	if buys >= minUse {
+		return nil
 	}
-	cost, machines := 0.0, 0
-	for _, n := range nodes {
-		if n.RunID == e.runID && n.Provider != providerSSH {
-			cost += n.PricePerHour
-			machines++
-		}
+	return &fault.Error{
+		Kind: fault.Budget, Op: "rent", Target: describeCandidate(o),
+		Err: fmt.Errorf("max_cost $%s buys %s at $%s per hour, and a machine may need %s before a job begins",
+			gpu.Dollars(maxCost), buys.Round(time.Second), gpu.Dollars(o.PriceTotal), minUse),
+		Hint: fmt.Sprintf("raise max_cost to $%s or more, or ask for a cheaper machine", gpu.Dollars(cents(o.PriceTotal*minUse.Hours()))),
 	}
-	if cost+rec.PricePerHour > limit+1e-9 { // sums of prices are not exact
-		return &fault.Error{
-			Kind: fault.Budget, Op: "rent", Target: fmt.Sprintf("%dx %s from %s", rec.GPUCount, rec.GPUType, rec.Provider),
-			Err: fmt.Errorf(
-				"the machines of this run would cost $%.2f per hour: $%.2f for the %d there are and $%.2f for this one; the limit is $%.2f",
-				cost+rec.PricePerHour, cost, machines, rec.PricePerHour, limit),
-			Hint: "raise --max-cost-per-hour, or max_cost_per_hour in bifrost.toml; or end another machine first",
-		}
+}
+
+// cents is an amount rounded up to whole cents.
+func cents(usd float64) float64 { return float64(int64(usd*100+0.999999)) / 100 }
+
+// deadline is when a machine has cost so much; zero without a limit or a price.
+func deadline(rec journal.Node, maxCost float64) time.Time {
+	if maxCost <= 0 || rec.PricePerHour <= 0 {
+		return time.Time{}
 	}
-	return e.journal.PutIntent(ctx, rec)
+	return rec.Created.Add(affordable(maxCost, rec.PricePerHour))
 }
 
 // affordable is how long a machine of that price may run for that much money.
@@ -105,35 +126,82 @@ func affordable(usd, perHour float64) time.Duration {
 	return time.Duration(usd / perHour * float64(time.Hour))
 }
 
-// create sends the create call once. An answer that leaves open whether the machine exists is
-// resolved by looking for its name.
-func (e *Engine) create(ctx context.Context, p gpu.Provider, req gpu.CreateRequest) (gpu.Instance, error) {
-	inst, err := p.Create(ctx, req)
-	for {
-		var refusal *gpu.Error
-		if !errors.As(err, &refusal) || refusal.Kind != gpu.RateLimited {
-			break
+// intend records that a machine is about to be created, unless the run would cost too much per hour with
+// it. Two that are rented at once see each other.
+func (e *Engine) intend(ctx context.Context, rec journal.Node) error {
+	e.renting.Lock()
+	defer e.renting.Unlock()
+	if err := e.overPerHour(ctx, rec); err != nil {
+		return err
+	}
+	return e.journal.PutIntent(ctx, rec)
+}
+
+// overPerHour refuses a machine with which those of this run would cost too much per hour.
+func (e *Engine) overPerHour(ctx context.Context, rec journal.Node) error {
+	limit := e.cfg.MaxCostPerHour
+	if limit <= 0 {
+		return nil
+	}
+	nodes, err := e.journal.Nodes(ctx, false)
+	if err != nil {
+		return err
+	}
+	cost, machines := 0.0, 0
+	for _, n := range nodes {
+		if n.RunID == e.runID && n.Provider != providerSSH && n.ID != rec.ID {
+			cost += n.PricePerHour
+			machines++
 		}
-		if err := sleep(ctx, max(refusal.After, time.Second)); err != nil {
-			return gpu.Instance{}, refusal
+	}
+	if cost+rec.PricePerHour <= limit+1e-9 { // sums of prices are not exact
+		return nil
+	}
+	return &setback{err: &fault.Error{
+		Kind: fault.Budget, Op: "rent", Target: fmt.Sprintf("%dx %s from %s", rec.GPUCount, rec.GPUType, rec.Provider),
+		Err: fmt.Errorf(
+			"the machines of this run would cost $%.2f per hour: $%.2f for the %d there are and $%.2f for this one; the limit is $%.2f",
+			cost+rec.PricePerHour, cost, machines, rec.PricePerHour, limit),
+		Hint: "raise --max-cost-per-hour, or max_cost_per_hour in bifrost.toml; or end another machine first",
+	}}
+}
+
+// create sends the create call once; only a refusal for its rate, which says that nothing happened, sends
+// it again. An answer that leaves open whether the machine exists is resolved by looking for its name.
+func (e *Engine) create(ctx context.Context, p gpu.Provider, rec journal.Node, req gpu.CreateRequest) (gpu.Instance, error) {
+	inst, err := p.Create(ctx, req)
+	for last := time.Now().Add(e.cfg.Timing.Refused); isKind(err, gpu.RateLimited); {
+		var refusal *gpu.Error
+		errors.As(err, &refusal)
+		pause := max(refusal.After, e.cfg.Timing.AdoptPoll)
+		if time.Now().Add(pause).After(last) || sleep(ctx, pause) != nil {
+			return gpu.Instance{}, err
 		}
 		inst, err = p.Create(ctx, req)
 	}
-	if err == nil && inst.ID != "" {
-		return inst, nil
-	}
 	var refusal *gpu.Error
-	if errors.As(err, &refusal) && refusal.Kind != gpu.Transient {
+	switch {
+	case err == nil && inst.ID != "":
+		return inst, nil
+	case errors.As(err, &refusal) && refusal.Kind != gpu.Transient, neverSent(err):
 		return gpu.Instance{}, err
-	}
-	if err == nil {
+	case err == nil:
 		err = errors.New("the answer named no id")
 	}
-	found, lookErr := e.adopt(context.WithoutCancel(ctx), p, req.Name)
-	if lookErr != nil {
+	found, lookErr := e.look(context.WithoutCancel(ctx), p, rec)
+	switch {
+	case fault.KindOf(lookErr) == fault.Conflict, fault.KindOf(lookErr) == fault.Unreleased:
+		return gpu.Instance{}, lookErr
+	case lookErr != nil:
 		return gpu.Instance{}, &ambiguousError{err: errors.Join(err, lookErr)}
 	}
 	return found, nil
+}
+
+// neverSent reports whether a request did not leave this machine: there was no connection to send it on.
+func neverSent(err error) bool {
+	var dial *net.OpError
+	return errors.As(err, &dial) && dial.Op == "dial"
 }
 
 // An ambiguousError says that a machine may exist which nobody could find: its intent stays open.
@@ -144,88 +212,112 @@ func (e *ambiguousError) Error() string {
 }
 func (e *ambiguousError) Unwrap() error { return e.err }
 
-// adopt looks for the machine of that name until it is found or Timing.Adopt has passed.
-func (e *Engine) adopt(ctx context.Context, p gpu.Provider, name string) (gpu.Instance, error) {
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timing.Adopt)
-	defer cancel()
+// errNotShown is the end of a look for a machine that the provider does not show.
+var errNotShown = errors.New("the provider shows no machine of this name")
+
+// look looks for the machine of an intent for as long as Timing.Adopt, on a clock that nobody sets. The
+// error of a provider that answered and never showed one is errNotShown. Where there are several, all of
+// them are recorded and ended, and the error names them.
+func (e *Engine) look(ctx context.Context, p gpu.Provider, rec journal.Node) (gpu.Instance, error) {
+	began := time.Now()
 	for wait := e.cfg.Timing.AdoptPoll; ; wait = min(2*wait, 20*e.cfg.Timing.AdoptPoll) {
-		all, err := p.List(ctx)
-		var matches []gpu.Instance
+		var all []gpu.Instance
+		err := e.asked(ctx, func(ctx context.Context) (err error) {
+			all, err = p.List(ctx)
+			return err
+		})
+		var found []gpu.Instance
 		for _, inst := range all {
-			if inst.Name == name && inst.State != gpu.Terminated {
-				matches = append(matches, inst)
+			if inst.Name == rec.Name && inst.State != gpu.Terminated {
+				found = append(found, inst)
 			}
 		}
-		if err == nil && len(matches) == 1 {
-			return matches[0], nil
+		left := e.cfg.Timing.Adopt - time.Since(began)
+		switch {
+		case err == nil && len(found) == 1:
+			return found[0], nil
+		case err == nil && len(found) > 1:
+			return gpu.Instance{}, e.endAll(ctx, rec, found)
+		case err == nil && left <= 0:
+			return gpu.Instance{}, errNotShown
+		case left <= 0:
+			return gpu.Instance{}, err
 		}
-		if sleepErr := sleep(ctx, wait); sleepErr != nil {
-			return gpu.Instance{}, errors.Join(fmt.Errorf("%d machines named %s at %s", len(matches), name, p.Name()), err)
+		if sleepErr := sleep(ctx, min(wait, left)); sleepErr != nil {
+			return gpu.Instance{}, errors.Join(sleepErr, err)
 		}
 	}
+}
+
+// endAll records the machines that one create call has made, and then ends them: whichever is meant, one
+// too many costs.
+func (e *Engine) endAll(ctx context.Context, rec journal.Node, found []gpu.Instance) error {
+	var ids []string
+	var nodes []journal.Node
+	for i, inst := range found {
+		n := rec
+		n.ID, n.State, n.Keep = rec.Provider+":"+inst.ID, journal.NodeCreated, false
+		describe(&n, inst)
+		record := func() error { return e.journal.PutNode(ctx, n) }
+		if i == 0 {
+			record = func() error { return e.journal.NodeCreated(ctx, rec.Name, n) }
+		}
+		if err := record(); err != nil {
+			return err
+		}
+		ids, nodes = append(ids, n.ID), append(nodes, n)
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timing.Release)
+	defer cancel()
+	errs := e.each(nodes, func(n journal.Node) error {
+		return e.terminate(ctx, n, "one create call made several machines")
+	})
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("one create call made %d machines: %s: %w", len(ids), strings.Join(ids, ", "), err)
+	}
+	return &fault.Error{
+		Kind: fault.Conflict, Op: "create", Target: rec.Name, Err: fmt.Errorf("one call made %d machines, %s: all of them were ended", len(ids), strings.Join(ids, ", ")),
+		Hint: "run it again; if it happens again, see whether something between this machine and the provider sends requests twice",
+	}
+}
+
+// unrecorded ends a machine whose id could not be recorded. Its intent is in the journal, so that the next
+// command finds by the name what could not be ended here.
+func (e *Engine) unrecorded(ctx context.Context, p gpu.Provider, rec journal.Node, id string, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Timing.Release)
+	defer cancel()
+	if err := e.terminateConfirmed(ctx, p, id, false); err != nil {
+		return errors.Join(cause, unreleased(rec, err))
+	}
+	return cause
 }
 
 // abandon closes the intent of a create that was refused. An ambiguous one stays open for settle.
 func (e *Engine) abandon(ctx context.Context, rec journal.Node, cause error) error {
+	interrupted := ctx.Err() != nil
 	ctx = context.WithoutCancel(ctx)
 	var ambiguous *ambiguousError
 	if errors.As(cause, &ambiguous) {
-		err := providerFault("create", rec.Name, cause)
-		return &fault.Error{Kind: fault.Unreleased, Op: "create", Target: rec.Name, Err: err, Hint: "bifrost reap looks for it again and removes it"}
+		err := &fault.Error{
+			Kind: fault.Unreleased, Op: "create", Target: rec.Name, Err: providerFault("create at", rec.Provider, cause),
+			Hint: "bifrost reap looks for it again and removes it",
+		}
+		if interrupted {
+			return err
+		}
+		return &setback{err: err, whole: true}
+	}
+	var said *fault.Error
+	if errors.As(cause, &said) { // several machines: each has a record of its own
+		return cause
 	}
 	err := e.journal.SetNode(ctx, rec.ID, func(n *journal.Node) error {
-		n.State, n.Ended, n.Note = journal.NodeGone, e.now(), cause.Error()
+		n.State, n.Ended, n.Note = journal.NodeGone, e.now(), firstLine(cause.Error())
 		return nil
 	})
-	return errors.Join(providerFault("create", rec.Name, cause), err)
-}
-
-// boot waits until a created machine is ready: an address, a login, a command that ran, and as many
-// GPUs as were paid for.
-func (e *Engine) boot(ctx context.Context, p gpu.Provider, rec journal.Node) (*Node, error) {
-	limit := e.bootLimit(rec.Provider, rec.GPUCount)
-	ctx, cancel := context.WithTimeoutCause(ctx, limit, &fault.Error{
-		Kind: fault.Timeout, Op: "boot", Target: rec.ID, Err: fmt.Errorf("not ready within %s", limit), Hint: "try again: another machine may do",
-	})
-	defer cancel()
-	_, id, _ := strings.Cut(rec.ID, ":")
-	for wait := e.cfg.Timing.BootPoll; rec.Host == ""; wait = min(2*wait, 20*e.cfg.Timing.BootPoll) {
-		if err := sleep(ctx, wait); err != nil {
-			return nil, err
-		}
-		inst, err := p.Get(ctx, id)
-		if err != nil {
-			return nil, providerFault("get", rec.ID, err)
-		}
-		if inst.State == gpu.Failed || inst.State == gpu.Terminated {
-			return nil, &fault.Error{Kind: fault.NoCapacity, Op: "boot", Target: rec.ID, Err: fmt.Errorf("the machine is %s", inst.State)}
-		}
-		describe(&rec, inst)
+	refused := providerFault("create", rec.Name, cause)
+	if err != nil || interrupted {
+		return errors.Join(refused, err)
 	}
-	n, err := e.open(ctx, rec)
-	if err != nil {
-		return nil, err
-	}
-	if rec.GPUCount > 0 {
-		gpus, err := n.GPUs(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if len(gpus) < rec.GPUCount {
-			return nil, &fault.Error{
-				Kind: fault.NoCapacity, Op: "boot", Target: rec.ID,
-				Err: fmt.Errorf("nvidia-smi shows %d GPUs, %d were paid for", len(gpus), rec.GPUCount),
-			}
-		}
-	}
-	client, err := e.client(rec)
-	if err != nil {
-		return nil, err
-	}
-	rec.State, rec.HostKey = journal.NodeReady, client.HostKeySeen()
-	n.rec = rec
-	return n, e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(have *journal.Node) error {
-		*have = rec
-		return nil
-	})
+	return &setback{err: refused, whole: isKind(cause, gpu.Auth, gpu.Funds, gpu.Quota, gpu.RateLimited) || neverSent(cause)}
 }

@@ -3,8 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
-	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/journal"
@@ -129,7 +129,7 @@ func (e *Engine) Reap(ctx context.Context, dryRun bool) ([]Reaped, error) {
 			if ours {
 				r.Why = "the journal says that it is gone, but it is there"
 				if !dryRun {
-					r.Err = e.terminateConfirmed(ctx, p, inst.ID)
+					r.Err = e.terminateConfirmed(ctx, p, inst.ID, true)
 				}
 			}
 			out = append(out, r)
@@ -146,52 +146,63 @@ func (e *Engine) reap(ctx context.Context, n journal.Node) error {
 }
 
 // settleIntent resolves an intent whose create call has no clear answer: the machine of its name
-// is ended, and an intent without one is closed.
+// is ended, and an intent for which there is none in all of Timing.Adopt is closed. How old the intent is
+// by the clock says nothing: clocks are set.
 func (e *Engine) settleIntent(ctx context.Context, n journal.Node) error {
 	p, err := e.provider(n.Provider)
 	if err != nil {
 		return err
 	}
-	all, err := p.List(ctx)
-	if err != nil {
-		return providerFault("list", n.Provider, err)
-	}
-	for _, inst := range all {
-		if inst.Name != n.Name || inst.State == gpu.Terminated {
-			continue
-		}
-		n.ID = n.Provider + ":" + inst.ID
-		n.State = journal.NodeCreated
-		describe(&n, inst)
-		if err := e.journal.NodeCreated(ctx, n.Name, n); err != nil {
-			return err
-		}
-		return e.terminate(ctx, n, "its create call had no answer")
-	}
-	if time.Since(n.Created) < e.cfg.Timing.Adopt {
-		return &fault.Error{Kind: fault.Unreleased, Op: "settle", Target: n.Name, Err: errors.New("the provider does not show it yet"), Hint: "bifrost reap looks again"}
-	}
-	return e.journal.SetNode(ctx, n.ID, func(rec *journal.Node) error {
-		rec.State, rec.Note = journal.NodeGone, "no machine of this name exists"
+	inst, err := e.look(ctx, p, n)
+	switch {
+	case errors.Is(err, errNotShown):
+		return e.journal.SetNode(ctx, n.ID, func(rec *journal.Node) error {
+			rec.State, rec.Ended, rec.Note = journal.NodeGone, e.now(), "no machine of this name exists"
+			return nil
+		})
+	case fault.KindOf(err) == fault.Conflict: // there were several, and none is left
 		return nil
-	})
+	case fault.KindOf(err) == fault.Unreleased:
+		return err
+	case err != nil:
+		return &fault.Error{
+			Kind: fault.Unreleased, Op: "settle", Target: n.Name, Err: fmt.Errorf("nobody knows whether it exists: %w", err),
+			Hint: "bifrost reap looks again",
+		}
+	}
+	n.ID = n.Provider + ":" + inst.ID
+	n.State = journal.NodeCreated
+	describe(&n, inst)
+	if err := e.journal.NodeCreated(ctx, n.Name, n); err != nil {
+		return err
+	}
+	return e.terminate(ctx, n, "its create call had no answer")
 }
 
 // machineDead says in words why nothing runs on a rented machine any more: it does not exist, or its
-// provider calls it failed. "" means that it may live.
+// provider calls it failed. "" means that it may live. Absence must be read twice: jobs are given up for it.
 func (e *Engine) machineDead(ctx context.Context, n journal.Node) string {
 	p, err := e.provider(n.Provider)
 	if err != nil {
-		return "" // ssh, or a provider of another version
+		return "" // ssh, or a provider that cannot be asked
 	}
 	_, id, _ := strings.Cut(n.ID, ":")
-	inst, err := p.Get(ctx, id)
-	var refusal *gpu.Error
+	inst, err := e.get(ctx, p, id)
+	if isGone(inst, err) {
+		if sleep(ctx, e.confirmPause(p.Name())) != nil {
+			return ""
+		}
+		inst, err = e.get(ctx, p, id)
+	}
+	told := ""
+	if err == nil && inst.Message != "" {
+		told = ": " + inst.Message
+	}
 	switch {
-	case errors.As(err, &refusal) && refusal.Kind == gpu.NotFound, err == nil && inst.State == gpu.Terminated:
-		return "the machine does not exist any more"
+	case isGone(inst, err):
+		return "the machine does not exist any more" + told
 	case err == nil && inst.State == gpu.Failed:
-		return "the machine has died"
+		return "the machine has died" + told
 	}
 	return ""
 }

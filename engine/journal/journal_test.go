@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -155,6 +156,7 @@ func TestReopenKeepsAll(t *testing.T) {
 		ID: "local:x", Name: "bifrost-x", Provider: "local", ProviderID: "x", RunID: "r1", State: NodeReady, Host: "127.0.0.1",
 		Port: 2222, User: "me", HostKey: "ssh-ed25519 AAAA", SSH: "ssh", IdentityFile: "/k", GPUType: "A100", GPUCount: 2, PricePerHour: 3.25,
 		Created: at, Keep: true, HoldUntil: at.Add(time.Hour), Deadline: at.Add(2 * time.Hour), Offer: `{"ID":"o"}`, Note: "n",
+		Volume: "/workspace", Switch: SwitchArmed, SwitchUntil: at.Add(time.Minute),
 	}
 	must(t, j.PutJob(ctx, job))
 	must(t, j.PutNode(ctx, node))
@@ -181,6 +183,35 @@ func TestReopenKeepsAll(t *testing.T) {
 }
 
 // Eight processes create the journal at once and write to it, 200 transactions each.
+// A journal that an older version wrote is brought up to this one, with what it has.
+func TestOlderSchema(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "journal.db")
+	db, err := sql.Open("sqlite", path)
+	must(t, err)
+	for _, text := range []string{
+		migrations[0],
+		fmt.Sprintf("PRAGMA application_id = %d; PRAGMA user_version = 1", applicationID),
+		`INSERT INTO nodes (id, name, provider, provider_id, run_id, state, host, port, user, host_key, ssh, identity_file, gpu_type,
+			gpu_count, price_per_hour, created, ended, keep, hold_until, deadline, offer, note)
+			VALUES ('local:x', 'n', 'local', 'x', 'r', 'ready', 'h', 22, 'u', '', '', '', '', 0, 2.5, 1000, 0, 0, 0, 0, '', '')`,
+	} {
+		_, err := db.Exec(text)
+		must(t, err)
+	}
+	must(t, db.Close())
+	j := reopen(t, path)
+	want := Node{
+		ID: "local:x", Name: "n", Provider: "local", ProviderID: "x", RunID: "r", State: NodeReady, Host: "h", Port: 22, User: "u",
+		PricePerHour: 2.5, Created: time.UnixMilli(1000).UTC(),
+	}
+	got, err := j.Node(t.Context(), "local:x")
+	must(t, err)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestManyProcesses(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "state", "journal.db")

@@ -34,28 +34,44 @@ type Node struct {
 	HoldUntil    time.Time
 	Deadline     time.Time
 	Offer        string // JSON
-	Note         string // why it is in its state, one line; recorded with each transition
+	Volume       string // the absolute path of the volume that was rented with it; "" for none
+	Switch       Switch
+	SwitchUntil  time.Time // when an armed switch ends the machine, by this machine's clock
+	Note         string    // why it is in its state, one line; recorded with each transition
 }
 
+// A Switch is what was last read back of the means by which a machine ends itself.
+type Switch string
+
+// What a switch can be. "" is not known yet.
+const (
+	SwitchNone  Switch = "client only" // the provider gives its machines none: only bifrost ends it
+	SwitchArmed Switch = "armed"       // read back as running; see Node.SwitchUntil
+	SwitchOff   Switch = "off"         // not armed on purpose, or it could not be
+)
+
 const nodeColumns = `id, name, provider, provider_id, run_id, state, host, port, user, host_key, ssh,
-	identity_file, gpu_type, gpu_count, price_per_hour, created, ended, keep, hold_until, deadline, offer, note`
+	identity_file, gpu_type, gpu_count, price_per_hour, created, ended, keep, hold_until, deadline, offer, note,
+	volume, switch, switch_until`
 
 func nodeValues(n Node) []any {
 	return []any{
 		n.ID, n.Name, n.Provider, n.ProviderID, n.RunID, string(n.State), n.Host, n.Port, n.User, n.HostKey, n.SSH,
 		n.IdentityFile, n.GPUType, n.GPUCount, n.PricePerHour, millis(n.Created), millis(n.Ended), n.Keep,
-		millis(n.HoldUntil), millis(n.Deadline), n.Offer, n.Note,
+		millis(n.HoldUntil), millis(n.Deadline), n.Offer, n.Note, n.Volume, string(n.Switch), millis(n.SwitchUntil),
 	}
 }
 
 func scanNode(scan func(...any) error) (Node, error) {
 	var n Node
 	var state string
-	var created, ended, hold, deadline int64
+	var created, ended, hold, deadline, until int64
 	err := scan(&n.ID, &n.Name, &n.Provider, &n.ProviderID, &n.RunID, &state, &n.Host, &n.Port, &n.User, &n.HostKey, &n.SSH,
-		&n.IdentityFile, &n.GPUType, &n.GPUCount, &n.PricePerHour, &created, &ended, &n.Keep, &hold, &deadline, &n.Offer, &n.Note)
+		&n.IdentityFile, &n.GPUType, &n.GPUCount, &n.PricePerHour, &created, &ended, &n.Keep, &hold, &deadline, &n.Offer, &n.Note,
+		&n.Volume, &n.Switch, &until)
 	n.State = NodeState(state)
 	n.Created, n.Ended, n.HoldUntil, n.Deadline = moment(created), moment(ended), moment(hold), moment(deadline)
+	n.SwitchUntil = moment(until)
 	return n, err
 }
 
@@ -162,6 +178,8 @@ func over(intent, n Node) Node {
 	n.HoldUntil = cmp.Or(n.HoldUntil, intent.HoldUntil)
 	n.Deadline = cmp.Or(n.Deadline, intent.Deadline)
 	n.Offer = cmp.Or(n.Offer, intent.Offer)
+	n.Volume = cmp.Or(n.Volume, intent.Volume)
+	n.Switch = cmp.Or(n.Switch, intent.Switch)
 	return n
 }
 

@@ -96,6 +96,10 @@ CREATE TABLE transitions (
 CREATE INDEX transitions_of ON transitions (kind, id, seq);
 
 CREATE TABLE downloads (path TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWID;
+`, `
+ALTER TABLE nodes ADD COLUMN volume TEXT NOT NULL DEFAULT '';
+ALTER TABLE nodes ADD COLUMN switch TEXT NOT NULL DEFAULT '';
+ALTER TABLE nodes ADD COLUMN switch_until INTEGER NOT NULL DEFAULT 0;
 `}
 
 // checkSchema makes sure that the file is a journal of a version that this program knows, and
