@@ -1,7 +1,12 @@
 package builtins
 
 import (
+	"errors"
+	"strings"
+
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/starlark"
 )
 
 // A localPath is a value that stands for a file on this machine.
@@ -22,7 +27,15 @@ print(hf.hf_env("/data/hf")["HF_HOME"])  # /data/hf`,
 			if p, ok := c.raw["path"].(localPath); ok {
 				return c.thread.ImportFile(c.lib.absolute(p.LocalPath()), p.LocalPath())
 			}
-			return c.thread.Import(arg[string](c, "path"))
+			module, err := c.thread.Import(arg[string](c, "path"))
+			var missing *starlark.ImportError
+			if errors.As(err, &missing) && missing.Problems == nil && !strings.HasPrefix(arg[string](c, "path"), "@") {
+				missing.Hint = strings.TrimPrefix(missing.Hint+"; ", "; ") + "a path as the user types it: import_module(Path(…))"
+			}
+			if err != nil {
+				return nil, err
+			}
+			return module, nil
 		},
 	}
 }

@@ -109,7 +109,7 @@ func boolKind() Kind {
 		if b, ok := v.(star.Bool); ok {
 			return bool(b), nil
 		}
-		return nil, want(v, "True or False")
+		return nil, want(v, "True or False; bool(x) makes one")
 	}}
 }
 

@@ -14,7 +14,7 @@ func submitParams() []Param {
 	return []Param{
 		{Name: "command", Kind: commandKind(), Doc: "a string for bash -c (sh -c where there is none), or a list of arguments that no shell reads"},
 		{Name: "name", Kind: orNone(nameKind()), Default: star.None, KeywordOnly: true, Doc: "of the job and its tmux session; None derives one from the command"},
-		{Name: "log_file", Kind: orNone(nameKind()), Default: star.None, KeywordOnly: true, Doc: "path on the node; None means the job's own folder"},
+		{Name: "log_file", Kind: orNone(nameKind()), Default: star.None, KeywordOnly: true, Doc: "path on the node; its folder is made; None means the job's own folder"},
 		{Name: "working_dir", Kind: orNone(nameKind()), Default: star.None, KeywordOnly: true, Doc: "folder that it runs in; None means where remote relative paths start"},
 		{Name: "env", Kind: envKind(), Default: star.NewDict(0), KeywordOnly: true, Doc: "variables, never expanded by a shell; None leaves one out"},
 	}

@@ -37,6 +37,7 @@ type Job struct {
 	Bootstrap  []Step
 	Command    Command
 	WorkingDir string // relative to the workspace
+	LogFile    string // on the node, from the working folder; "" means the job's own folder
 	Env        []Var
 	Timeout    time.Duration // enforced on the node; 0 means none
 	Results    []ResultSpec

@@ -191,7 +191,11 @@ func (r *run) launch(ctx context.Context) (*Handle, error) {
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	return node.start(ctx, r.id, r.job, join(node.base(), r.job.WorkingDir), "")
+	dir, log := join(node.base(), r.job.WorkingDir), r.job.LogFile
+	if log != "" {
+		log = join(dir, log)
+	}
+	return node.start(ctx, r.id, r.job, dir, log)
 }
 
 // prepare makes the node ready for the command: the code, the script's own preparations, the

@@ -1,6 +1,7 @@
 package fake
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -152,8 +153,13 @@ func (r *run) launch(ctx context.Context) error {
 	if err := n.bootstrap(ctx, r.spec.Bootstrap, r.spec.Env); err != nil {
 		return err
 	}
+	log := r.spec.LogFile
+	if log != "" {
+		log = n.in(n.absolute(cmp.Or(r.spec.WorkingDir, ".")), log)
+	}
 	r.job, err = n.start(ctx, "start", "job", engine.Submit{
 		Command: r.spec.Command, Name: r.spec.Name, WorkingDir: r.spec.WorkingDir, Env: r.spec.Env, Timeout: r.spec.Timeout, Refuse: r.spec.Refuse,
+		LogFile: log,
 	})
 	return err
 }

@@ -48,6 +48,7 @@ func (n *node) tree(ctx context.Context) (map[string]content, error) {
 	}
 	now := n.world.clock.Now()
 	for _, j := range n.jobs {
+		all[j.log] = content{data: j.logged(now)}
 		for name, data := range j.written(now) {
 			all[n.in(j.dir, name)] = content{data: data}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/bifrost-run/bifrost/builtins"
@@ -52,7 +53,7 @@ func (n *node) start(ctx context.Context, op, verb string, s engine.Submit) (*jo
 	}
 	id := fmt.Sprintf("%s-%d", cmp.Or(s.Name, "job"), len(w.jobs)+1)
 	j := &job{
-		node: n, id: id, name: cmp.Or(s.Name, id), log: cmp.Or(s.LogFile, path.Join(home, ".bifrost/jobs", id, "log")),
+		node: n, id: id, name: cmp.Or(s.Name, id), log: n.absolute(cmp.Or(s.LogFile, path.Join(home, ".bifrost/jobs", id, "log"))),
 		dir: n.absolute(cmp.Or(s.WorkingDir, ".")), life: &life{outcome: e.outcome, started: w.clock.Now(), limit: s.Timeout},
 	}
 	for _, other := range n.jobs {
@@ -106,6 +107,18 @@ func (j *life) code() int {
 		return 128 + signals[j.outcome.signal]
 	}
 	return j.outcome.exitCode
+}
+
+// logged is what the job has written to its log.
+func (j *life) logged(now time.Time) []byte {
+	var log strings.Builder
+	for i, line := range j.outcome.logs {
+		if at := j.lineTime(i); at.After(now) || !j.stopped.IsZero() && at.After(j.stopped) {
+			break
+		}
+		log.WriteString(line + "\n")
+	}
+	return []byte(log.String())
 }
 
 // stop ends a job that runs. It is called with the world locked.

@@ -126,6 +126,11 @@ Path("up.txt").write_text("up")
 n.upload("up.txt", "dir/")
 print(n.read_file("dir/up.txt"), attempt(n.read_file, "nosuch")[1].kind)
 `, "False True False a /root/w/b.txt\n[\"run/out/1.txt\", \"run/out/sub\"] 2 22\n2 True not_found 0\nup not_found\n"},
+		{"a log in a place of its own", `
+fake.on_job("x", logs = ["a", "b"], exit_code = 1, duration = 60)
+job = remote_job(ssh = "gpu", command = "x", timeout = 100, working_dir = "run", log_file = "out/x.log", results = {"out/x.log": "./"})
+print(with_job(job, lambda h: h.log_file, check = False).value, Path("x.log").read_text())
+`, "/root/.bifrost/workspace/run/out/x.log a\nb\n\n"},
 		{"how jobs end", `
 def end(**how):
     fake.on_job("x", **how)

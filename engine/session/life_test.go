@@ -274,7 +274,7 @@ func TestRefused(t *testing.T) {
 		{"relative folder", func(_ *node, s *session.Spec) { s.WorkingDir = "x" }, fault.Invalid, "neither absolute"},
 		{"no such folder", func(_ *node, s *session.Spec) { s.WorkingDir = "~/no such" }, fault.NotFound, "~/no such"},
 		{"file as folder", func(_ *node, s *session.Spec) { s.WorkingDir = "/etc/passwd" }, fault.NotFound, "/etc/passwd"},
-		{"log in no folder", func(_ *node, s *session.Spec) { s.LogFile = "~/none/log" }, fault.Invalid, "~/none/log"},
+		{"log in a file", func(_ *node, s *session.Spec) { s.LogFile = "/etc/passwd/log" }, fault.Invalid, "/etc/passwd/log"},
 		{"log is a folder", func(_ *node, s *session.Spec) { s.LogFile = "~" }, fault.Invalid, "log file ~"},
 		{"no setsid", func(n *node, _ *session.Spec) { n.without("setsid") }, fault.NotFound, "the node has no setsid"},
 		{"folder is a file", func(n *node, _ *session.Spec) { write(n.t, filepath.Join(n.home, ".bifrost")) }, fault.Invalid, "job folder"},
@@ -417,17 +417,25 @@ func TestInterruptedStart(t *testing.T) {
 func TestLogFile(t *testing.T) {
 	t.Parallel()
 	eachKind(t, func(t *testing.T, n *node) {
-		name := filepath.Join(n.home, "my log\n.txt")
+		name := filepath.Join(n.home, "logs", "my log\n.txt")
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(name, []byte("old content\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		started := n.start(session.Spec{Shell: "echo new", LogFile: "~/my log\n.txt"})
+		started := n.start(session.Spec{Shell: "echo new", LogFile: "~/logs/my log\n.txt"})
 		n.end("j")
 		if started.LogFile != name || n.read(name) != "new\n" || n.read(n.job("j", "log")) != "new\n" {
 			t.Errorf("got %+v, log %q", started, n.read(name))
 		}
 		if started.Dir != n.job("j") {
 			t.Errorf("got folder %q, want %q", started.Dir, n.job("j"))
+		}
+		n.start(session.Spec{ID: "in-a-new-folder", Shell: "echo new", LogFile: "~/a/b/log"})
+		n.end("in-a-new-folder")
+		if got := n.read(filepath.Join(n.home, "a", "b", "log")); got != "new\n" {
+			t.Errorf("log in a new folder %q", got)
 		}
 	})
 }

@@ -295,7 +295,7 @@ b_start_job() {
 		[ -n "$b_newlog" ] || [ -f "$b_logfile" ] || { b_newlog= ; b_refuse log "it is no regular file"; }
 		b_value=$({
 			umask "$b_umask"
-			: >>"$b_logfile"
+			mkdir -p -- "${b_logfile%/*}/" && : >>"$b_logfile"
 		} 2>&1) || { b_newlog= ; b_refuse log "$b_value"; }
 		[ -w "$b_logfile" ] || b_refuse log "permission denied"
 		ln -s -- "$b_logfile" "$b_log"

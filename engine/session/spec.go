@@ -32,7 +32,7 @@ type Spec struct {
 	Timeout time.Duration // 0: none; counted on the node from the start
 	Grace   time.Duration // between TERM and KILL; 0: 10 s
 
-	LogFile string // "": log in the job's folder; else that file, emptied first, and log is a link to it
+	LogFile string // "": log in the job's folder; else that file, emptied first or made with its folder, and log is a link to it
 	Replace bool   // a running job of this Name is cancelled first; else it is an error of kind conflict
 	NoTmux  bool   // no tmux session, even where tmux is there
 }
