@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,8 +27,8 @@ func (c *Client) invalid(call Call, err error) error {
 	return &gpu.Error{Provider: c.cfg.Provider, Op: call.Op, Kind: gpu.Validation, Message: c.clean(err.Error())}
 }
 
-// A brokenError is that of a call without an answer. It says nothing of the key, whatever its cause would,
-// and shows of its cause only what it is.
+// A brokenError is that of a call without an answer. It says nothing of the key, whatever its cause would:
+// of its cause it shows only what it is, and whether it is that of a connection.
 type brokenError struct {
 	text  string
 	cause error
@@ -36,15 +37,32 @@ type brokenError struct {
 func (e *brokenError) Error() string        { return e.text }
 func (e *brokenError) Is(target error) bool { return errors.Is(e.cause, target) }
 
-// unsent is the error of a call that the limit held back until there was no time left.
-func (c *Client) unsent(ctx context.Context, call Call, err error) error {
+// As finds a *net.OpError, whose words are those of addresses: a call that ends while it dials was not sent.
+func (e *brokenError) As(target any) bool {
+	conn, ok := target.(**net.OpError)
+	return ok && errors.As(e.cause, conn)
+}
+
+// unsent is the error of a call that never left, because the caller's time was over or will be before the
+// limit lets it go. It is a refusal as well: nothing has happened.
+func (c *Client) unsent(ctx context.Context, call Call) error {
 	cause := context.Cause(ctx)
-	if cause == nil { // the limiter saw it coming
+	if cause == nil { // the limiter sees it coming
 		cause = context.DeadlineExceeded
 	}
-	text := fmt.Sprintf("%s %s: not sent, the limit of requests holds it back: %s", c.cfg.Provider, call.Op, c.clean(cmp.Or(context.Cause(ctx), err).Error()))
-	return &brokenError{text: text, cause: cause}
+	refused := &gpu.Error{
+		Provider: c.cfg.Provider, Op: call.Op, Kind: gpu.RateLimited, Message: "not sent: " + c.clean(cause.Error()),
+	}
+	return &unsentError{refused: refused, cause: cause}
 }
+
+type unsentError struct {
+	refused *gpu.Error
+	cause   error
+}
+
+func (e *unsentError) Error() string   { return e.refused.Error() }
+func (e *unsentError) Unwrap() []error { return []error{e.refused, e.cause} }
 
 // broken is the error of an attempt without a whole answer. Where the caller's context has ended, its cause
 // is the error's: an attempt that took too long is no end of the caller's.

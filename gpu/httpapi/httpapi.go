@@ -108,15 +108,18 @@ func New(cfg Config) *Client {
 }
 
 // Do sends a call and decodes its answer. A refusal is a *gpu.Error. An answer that never came, came in
-// part or cannot be read is any other error: whether the provider acted is open then. The end of ctx ends
-// the call at once, and is the error, or stands beside the refusal that was about to be repeated.
+// part or cannot be read is any other error: whether the provider acted is open then, unless it has a
+// *net.OpError of a dial. The end of ctx ends the call at once, and is the error. It is one beside a refusal
+// of kind RateLimited where the call was not sent, or was refused and about to be repeated: then it is known
+// that nothing has happened.
 func (c *Client) Do(ctx context.Context, call Call) error {
 	wait := cmp.Or(c.cfg.Backoff, time.Second)
 	longest := 30 * wait
 	var paused time.Duration
 	for attempt := 1; ; attempt++ {
 		err := c.once(ctx, call)
-		if err == nil || attempt == maxAttempts || ctx.Err() != nil {
+		var unsent *unsentError
+		if err == nil || attempt == maxAttempts || ctx.Err() != nil || errors.As(err, &unsent) {
 			return err
 		}
 		pause := wait
@@ -142,10 +145,8 @@ func (c *Client) Do(ctx context.Context, call Call) error {
 }
 
 func (c *Client) once(ctx context.Context, call Call) error {
-	if call.Limit != nil {
-		if err := call.Limit.Wait(ctx); err != nil {
-			return c.unsent(ctx, call, err)
-		}
+	if call.Limit != nil && call.Limit.Wait(ctx) != nil || ctx.Err() != nil {
+		return c.unsent(ctx, call)
 	}
 	req, err := c.request(call)
 	if err != nil {

@@ -256,6 +256,10 @@ func TestRefusedConnection(t *testing.T) {
 	if err == nil || errors.As(err, &refused) {
 		t.Fatalf("got %v, want an error that is no refusal", err)
 	}
+	var dial *net.OpError
+	if !errors.As(err, &dial) || dial.Op != "dial" {
+		t.Errorf("got %v as the connection's error, want that it was never made", dial)
+	}
 	if got, want := err.Error(), "test list: "+lis.Addr().String()+": dial tcp "+lis.Addr().String(); !strings.HasPrefix(got, want) || strings.Contains(got, "hunter2") || strings.Contains(got, "q=long") {
 		t.Errorf("got %q, want %q and the cause", got, want)
 	}
@@ -429,8 +433,9 @@ func TestContextEnds(t *testing.T) {
 		cancel(why)
 		for _, limit := range []*rate.Limiter{nil, rate.NewLimiter(1, 1)} {
 			err := client(base).Do(ctx, httpapi.Call{Op: "create", Method: "POST", Path: "/", Limit: limit})
-			if !errors.Is(err, why) || requests.Load() != 0 {
-				t.Errorf("got %v after %d requests, want the context's cause after none", err, requests.Load())
+			var refused *gpu.Error
+			if !errors.Is(err, why) || requests.Load() != 0 || !errors.As(err, &refused) || refused.Kind != gpu.RateLimited {
+				t.Errorf("got %v after %d requests, want the context's cause after none, and that nothing happened", err, requests.Load())
 			}
 		}
 	})
