@@ -54,7 +54,7 @@ func (p *Provider) Create(ctx context.Context, req gpu.CreateRequest) (gpu.Insta
 	if err != nil {
 		return gpu.Instance{}, err
 	}
-	ceiling := math.Ceil(req.Offer.PriceTotal*1.05*1e4) / 1e4
+	ceiling := math.Round(req.Offer.PriceTotal*1.05*1e4) / 1e4
 	if limit := req.Query.MaxPrice * float64(it.GPUCount); limit > 0 {
 		ceiling = min(ceiling, limit)
 	}

@@ -1,6 +1,7 @@
 package prime
 
 import (
+	"context"
 	"os"
 	"testing"
 
@@ -27,13 +28,10 @@ func account(t *testing.T, opts cloud.Options) (*cloud.Account, *Provider) {
 func TestContract(t *testing.T) {
 	t.Parallel()
 	for name, opts := range map[string]cloud.Options{
-		"AtOnce":     {}, // times are in ns
-		"Pages":      {Page: 1},
-		"Slow":       {Machine: cloud.Behaviour{Pending: 50e6, Starting: 50e6, Ending: 100e6}, Leave: true},
-		"Remembers":  {Quirks: []cloud.Quirk{cloud.PrimeRemembers}},
-		"MaxPrice":   {Quirks: []cloud.Quirk{cloud.PrimeWantsMaxPrice}},
-		"Blinks":     {Quirks: []cloud.Quirk{cloud.PrimeBlink}},
-		"Connection": {Quirks: []cloud.Quirk{cloud.PrimeForms}},
+		"AtOnce":    {}, // times are in ns
+		"Slow":      {Machine: cloud.Behaviour{Pending: 50e6, Starting: 50e6, Ending: 100e6}, Leave: true},
+		"Remembers": {Quirks: []cloud.Quirk{cloud.PrimeRemembers}},
+		"Odd":       {Page: 1, Quirks: []cloud.Quirk{cloud.PrimeWantsMaxPrice, cloud.PrimeBlink, cloud.PrimeForms}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,4 +47,10 @@ func TestLogin(t *testing.T) {
 	t.Parallel()
 	_, p := account(t, cloud.Options{Machine: cloud.Behaviour{Starting: 50e6}})
 	gputest.TestLogin(t, p)
+}
+
+func contextEndingWith(t *testing.T, cause error) (context.Context, func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	return ctx, func() { cancel(cause) }
 }
