@@ -71,7 +71,7 @@ func (e *events) ended(step string) int {
 func TestNodeAwayForGood(t *testing.T) {
 	t.Parallel()
 	together(t, []string{"ssh", "local", "local, finished by its guardian"}, func(t *testing.T, kind string) {
-		state := t.TempDir()
+		state := stateDir(t)
 		job := engine.Job{
 			Command: engine.Shell("echo begun; until [ -e " + state + "/go ]; do sleep 0.05; done; echo result > out; chmod 644 out; echo ended; exit 6"),
 			Results: []engine.ResultSpec{{Remote: "out", Local: "./"}}, OnFailure: engine.Failure{},
@@ -142,7 +142,7 @@ func TestNodeAwayForGood(t *testing.T) {
 // TestTwoAttach has two processes finish one job: both see it whole, one of them does the rest.
 func TestTwoAttach(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	proxy := enginetest.NewProxy(t, "")
 	alone := func(c *engine.Config) { c.Guardian = nil }
 	eng, _ := openAt(t, state, alone, behindProxy(proxy))
@@ -200,7 +200,7 @@ func TestMachineDies(t *testing.T) {
 	for _, attached := range []bool{false, true} {
 		t.Run(fmt.Sprintf("attached: %v", attached), func(t *testing.T) {
 			t.Parallel()
-			state := t.TempDir()
+			state := stateDir(t)
 			eng, _ := openAt(t, state)
 			kill := func() {
 				text, err := os.ReadFile(onlyFile(t, state, "local/[^.]*/info.json"))
@@ -326,7 +326,7 @@ func TestDiskFullWhileTheJobWrites(t *testing.T) {
 
 func TestDiskFullHereHoldsTheMachine(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state, func(c *engine.Config) { c.Guardian = nil })
 	full := filepath.Join(state, "small")
 	smallDisk(t, full, "100k")
@@ -357,7 +357,7 @@ func TestDiskFullHereHoldsTheMachine(t *testing.T) {
 // TestCancelledFromElsewhere ends a job whose exec is attached.
 func TestCancelledFromElsewhere(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	other, _ := openAt(t, state)
 	var out bytes.Buffer
@@ -387,7 +387,7 @@ func TestReplacedFromElsewhere(t *testing.T) {
 	t.Parallel()
 	server := enginetest.OpenSSH(t, enginetest.Options{User: enginetest.Plain})
 	target, change := onServer(t, server, server.Port)
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state, change)
 	other, seen := openAt(t, state, change)
 	second := engine.Job{Name: "train", SSH: target, Workspace: "~/second", Command: engine.Shell("exit 3"), Refuse: true}
@@ -432,7 +432,7 @@ func TestManyJobsOnOneNode(t *testing.T) {
 	t.Parallel()
 	server := enginetest.OpenSSH(t, enginetest.Options{User: enginetest.Plain})
 	target, change := onServer(t, server, server.Port)
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state, change)
 	var all sync.WaitGroup
 	for i := range 16 {

@@ -139,7 +139,7 @@ func TestCutAtEveryStep(t *testing.T) {
 		target, change := onServer(t, server, proxy.Port)
 		s := newSample(t, server.Home, name)
 		s.job.SSH = target
-		state := t.TempDir()
+		state := stateDir(t)
 		eng, _ := openAt(t, state, change, at(step, func() { cut(proxy, proxy.Carried()) }))
 		if err := s.run(t, state, eng, func() { proxy.CutAfter(-1) }); err != nil {
 			t.Errorf("a single cut was not mended: %v", err)
@@ -158,7 +158,7 @@ func TestCutAtEveryStep(t *testing.T) {
 		for _, step := range steps {
 			changes = append(changes, at(step, func() { began[step] = proxy.Carried() }))
 		}
-		state := t.TempDir()
+		state := stateDir(t)
 		eng, _ := openAt(t, state, changes...)
 		var out bytes.Buffer
 		res, err := eng.Run(t.Context(), s.job, engine.RunOptions{Stdout: &out, Started: func(*engine.Handle) { started = proxy.Carried() }})
@@ -212,7 +212,7 @@ func TestCutAgainAndAgain(t *testing.T) {
 				s := newSample(t, server.Home, fmt.Sprintf("random-%d", i))
 				s.job.SSH = target
 				s.job.Command.Shell = "for i in 1 2 3 4 5 6 7 8 9 10; do head -c 6144; sleep 0.1; done <log; " + strings.Replace(s.job.Command.Shell, "cat log; ", "", 1)
-				state := t.TempDir()
+				state := stateDir(t)
 				seed := rand.Uint64()
 				t.Logf("seed %d", seed)
 				stop := func() {}
@@ -245,7 +245,7 @@ func TestStartAnswerLost(t *testing.T) {
 		target, change := onServer(t, server, proxy.Port)
 		s := newSample(t, server.Home, fmt.Sprintf("answer-%v", back))
 		s.job.SSH = target
-		state := t.TempDir()
+		state := stateDir(t)
 		var watch sync.WaitGroup
 		eng, seen := openAt(t, state, change, func(c *engine.Config) {
 			if c.Guardian = nil; !back {
@@ -299,7 +299,7 @@ func TestStall(t *testing.T) {
 		target, change := onServer(t, server, proxy.Port)
 		s := newSample(t, server.Home, "stall-"+step)
 		s.job.SSH = target
-		state := t.TempDir()
+		state := stateDir(t)
 		var noticed time.Duration
 		var watch sync.WaitGroup
 		eng, _ := openAt(t, state, change, at(step, func() {
@@ -331,7 +331,7 @@ func TestSlowNetwork(t *testing.T) {
 	target, change := onServer(t, server, proxy.Port)
 	s := newSample(t, server.Home, "slow")
 	s.job.SSH = target
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, seen := openAt(t, state, change)
 	if err := s.run(t, state, eng, func() {}); err != nil {
 		t.Error(err)
@@ -347,7 +347,7 @@ func TestBigResultsResume(t *testing.T) {
 	server := enginetest.OpenSSH(t, enginetest.Options{User: enginetest.Plain})
 	proxy := enginetest.NewProxy(t, server.Addr)
 	target, change := onServer(t, server, proxy.Port)
-	state := t.TempDir()
+	state := stateDir(t)
 	const size = 50 << 20
 	eng, _ := openAt(t, state, change, at("results", func() { proxy.CutAfter(size / 2) }))
 	var out bytes.Buffer

@@ -69,7 +69,7 @@ func TestKilledClient(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			state := t.TempDir()
+			state := stateDir(t)
 			exe, err := os.Executable()
 			if err != nil {
 				t.Fatal(err)
@@ -173,7 +173,7 @@ func killGuardians(t *testing.T, state string) {
 // TestGuardianFinishesDetachedRun lets a job outlive the process that ran it, as exec -d does.
 func TestGuardianFinishesDetachedRun(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	h, err := eng.Start(t.Context(), engine.Job{
 		Provision: onLocal(), Command: engine.Shell("until [ -e go ]; do sleep 0.05; done; echo x > out.txt; exit 4"), Results: []engine.ResultSpec{{Remote: "out.txt", Local: "./"}},

@@ -74,11 +74,21 @@ func config(state string, sink report.Sink) engine.Config {
 	}
 }
 
+// stateDir returns a state folder of the test's own. Guardians are gone before it is removed.
+func stateDir(t *testing.T) string {
+	t.Helper()
+	state := t.TempDir()
+	t.Cleanup(func() { // after the engines were closed
+		wait(t, "the guardians to end", func() bool { return len(guardians(t, state)) == 0 })
+	})
+	return state
+}
+
 // open returns an engine with a state folder of its own. At the end of the test nothing may be left
 // of its local nodes.
 func open(t *testing.T, change ...func(*engine.Config)) (*engine.Engine, *events) {
 	t.Helper()
-	state := t.TempDir()
+	state := stateDir(t)
 	return openAt(t, state, change...)
 }
 

@@ -63,7 +63,7 @@ func TestRunEverywhere(t *testing.T) {
 			t.Parallel()
 			server := node.start(t)
 			target, change := onServer(t, server, server.Port)
-			state := t.TempDir()
+			state := stateDir(t)
 			eng, _ := openAt(t, state, change)
 			source := tree(t, map[string]string{
 				"train.sh":        "echo \"secret has $(printf %s \"$TOKEN\" | wc -c | tr -d ' ') bytes\"; mkdir -p results; cp 'data/with space' results/; printf no-newline",
@@ -105,7 +105,7 @@ func TestSecretIsNowhere(t *testing.T) {
 	t.Parallel()
 	server := enginetest.OpenSSH(t, enginetest.Options{User: enginetest.Plain})
 	target, change := onServer(t, server, server.Port)
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, seen := openAt(t, state, change)
 	const canary = "hf_c4n4ry_9f3b"
 	leaks := func() (found []string) {

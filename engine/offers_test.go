@@ -207,7 +207,7 @@ func TestListNodes(t *testing.T) {
 // TestEndOfAForeignMachine ends a machine of the account that this journal has never seen.
 func TestEndOfAForeignMachine(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	provider := local.New(local.Config{StateDir: state})
 	req, _ := gputest.NewRequest(t, provider)
 	inst := gputest.Create(t, provider, req)

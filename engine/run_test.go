@@ -27,7 +27,7 @@ func nothingLeft(t *testing.T, state string) {
 
 func TestRunOnLocalNode(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, seen := openAt(t, state)
 	source := tree(t, map[string]string{"train.sh": "echo one; echo two >&2; mkdir results; echo \"$TOKEN\" | wc -c > results/out.txt; ls"})
 	var out bytes.Buffer
@@ -73,7 +73,7 @@ func TestExitCodes(t *testing.T) {
 		{"kill -TERM $$", 0, "failed", 143, "TERM"},
 		{"sleep 1000", time.Second, "timeout", 124, ""},
 	}
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	node, err := eng.Acquire(t.Context(), engine.NodeSpec{Provision: onLocal()})
 	if err != nil {
@@ -99,7 +99,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestBodyErrorStopsTheJob(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	boom := errors.New("boom")
 	var handle *engine.Handle
@@ -129,7 +129,7 @@ func TestBodyErrorStopsTheJob(t *testing.T) {
 
 func TestBodyPanicTearsDown(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	func() {
 		defer func() {
@@ -146,7 +146,7 @@ func TestBodyPanicTearsDown(t *testing.T) {
 
 func TestStopFetchesResults(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
@@ -175,7 +175,7 @@ func TestStopFetchesResults(t *testing.T) {
 
 func TestInterruptBeforeTheJobDestroysWhatWasCreated(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
@@ -194,7 +194,7 @@ func TestInterruptBeforeTheJobDestroysWhatWasCreated(t *testing.T) {
 
 func TestMissingResultsHoldTheMachine(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	res, err := eng.Run(t.Context(), engine.Job{
 		Provision: onLocal(), Command: engine.Shell("echo late > elsewhere.txt"), Results: []engine.ResultSpec{{Remote: "late.txt", Local: "./"}},
@@ -224,7 +224,7 @@ func TestMissingResultsHoldTheMachine(t *testing.T) {
 
 func TestBootstrap(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, seen := openAt(t, state)
 	node, err := eng.Acquire(t.Context(), engine.NodeSpec{Provision: onLocal()})
 	if err != nil {
@@ -289,7 +289,7 @@ func TestBootstrap(t *testing.T) {
 
 func TestDetachedJobIsFoundAgain(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	h, err := eng.Start(t.Context(), engine.Job{Provision: onLocal(), Command: engine.Shell("echo begun; until [ -e go ]; do sleep 0.05; done; echo done; exit 5")}, false)
 	if err != nil {
@@ -327,7 +327,7 @@ func TestDetachedJobIsFoundAgain(t *testing.T) {
 // end: whoever saw it wrote it down.
 func TestEndSeenByAnotherProcess(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	h, err := eng.Start(t.Context(), engine.Job{Provision: onLocal(), Command: engine.Shell("until [ -e go ]; do sleep 0.05; done; echo done; exit 5")}, false)
 	if err != nil {
@@ -378,7 +378,7 @@ func TestAttachGoesOnWhereRunStopped(t *testing.T) {
 // written.
 func TestFailedJobWithoutResultsFreesTheMachine(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	res, err := eng.Run(t.Context(), engine.Job{
 		Provision: onLocal(), Command: engine.Shell("echo x > log.txt; exit 3"),
@@ -413,7 +413,7 @@ func TestAttachToHeldMachine(t *testing.T) {
 // whoever fetches them, they are there.
 func TestSyncBesideTheGuardian(t *testing.T) {
 	t.Parallel()
-	state := t.TempDir()
+	state := stateDir(t)
 	eng, _ := openAt(t, state)
 	h, err := eng.Start(t.Context(), engine.Job{Provision: onLocal(), Command: engine.Shell("echo x > out.txt"), Results: []engine.ResultSpec{{Remote: "out.txt", Local: "./"}}}, true)
 	if err != nil {

@@ -227,7 +227,8 @@ func (p *Proxy) Carried() int64 {
 }
 
 // CutRandomly resets all connections again and again, after pauses between shortest and longest that
-// follow from seed, until the returned function is called or the test ends.
+// follow from seed, until the returned function is called or the test ends. The pauses grow by a tenth
+// with each cut: on a machine so busy that none of them suffices for a login, one does in the end.
 func (p *Proxy) CutRandomly(t testing.TB, seed uint64, shortest, longest time.Duration) (stop func()) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, seed))
@@ -235,8 +236,9 @@ func (p *Proxy) CutRandomly(t testing.TB, seed uint64, shortest, longest time.Du
 	var once sync.Once
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		for {
-			pause := time.NewTimer(shortest + time.Duration(r.Int64N(int64(longest-shortest)+1)))
+		for cuts := int64(0); ; cuts++ {
+			length := shortest + time.Duration(r.Int64N(int64(longest-shortest)+1))
+			pause := time.NewTimer(length + length*time.Duration(cuts)/10)
 			select {
 			case <-pause.C:
 				p.Cut()
