@@ -100,7 +100,7 @@ func TestCanonical(t *testing.T) {
 		{"L40 48GB", 48, []spelling{{"NVIDIA L40", 48, ""}, {"L40_48GB", 0, "PCIe"}}},
 		{"L4 24GB", 24, []spelling{{"NVIDIA L4", 24, ""}, {"L4_24GB", 0, ""}, {"L4", 23034 * mib, ""}}},
 		{"RTX 4090 24GB", 24, []spelling{
-			{"NVIDIA GeForce RTX 4090", 24, ""}, {"RTX 4090", 24564 * mib, ""}, {"RTX4090_24GB", 0, "PCIe"}, {"rtx4090", 24, ""},
+			{"NVIDIA GeForce RTX 4090", 24, ""}, {"NVIDIA GeForce RTX 4090", 0, ""}, {"RTX 4090", 24564 * mib, ""}, {"RTX4090_24GB", 0, "PCIe"}, {"rtx4090", 24, ""},
 		}},
 		{"RTX 4090 48GB", 48, []spelling{{"RTX 4090", 49140 * mib, ""}}}, // rebuilt ones are for rent
 		{"RTX 5090 32GB", 32, []spelling{{"NVIDIA GeForce RTX 5090", 32, ""}, {"RTX 5090", 32607 * mib, ""}, {"RTX5090_32GB", 0, ""}}},
@@ -115,7 +115,7 @@ func TestCanonical(t *testing.T) {
 			{"RTXA6000", 0, ""},
 		}},
 		{"RTX 6000 Ada 48GB", 48, []spelling{
-			{"NVIDIA RTX 6000 Ada Generation", 48, ""}, {"RTX 6000Ada", 49140 * mib, ""}, {"RTX6000Ada_48GB", 0, ""}, {"RTX 6000 Ada", 48, ""},
+			{"NVIDIA RTX 6000 Ada Generation", 48, ""}, {"NVIDIA RTX 6000 Ada Generation", 0, ""}, {"RTX 6000Ada", 49140 * mib, ""}, {"RTX6000Ada_48GB", 0, ""}, {"RTX 6000 Ada", 48, ""},
 		}},
 		{"RTX PRO 6000 96GB", 96, []spelling{
 			{"NVIDIA RTX PRO 6000 Blackwell Server Edition", 96, ""},

@@ -30,9 +30,9 @@ func TestPods(t *testing.T) {
 			gpu.Instance{State: gpu.Starting, Message: "its SSH port has no public address yet"},
 		},
 		"running": {
-			`"status": "RUNNING", "ports": ["22/tcp"], "ssh": {` + proxy + `, ` + direct + `}, "gpu": {"id": "NVIDIA  A40", "count": 2}, "cost": 0.88, "createdAt": "2026-11-23T10:00:00.5Z", "new": {"a": [1]}`,
+			`"status": "RUNNING", "ports": ["22/tcp"], "ssh": {` + proxy + `, ` + direct + `}, "gpu": {"id": "NVIDIA  GeForce RTX 4090", "count": 2}, "cost": 0.88, "createdAt": "2026-11-23T10:00:00.5Z", "new": {"a": [1]}`,
 			gpu.Instance{
-				State: gpu.Running, Host: "203.0.113.9", Port: 17740, User: "root", GPUType: "A40 48GB", GPUCount: 2, PricePerHour: 0.88,
+				State: gpu.Running, Host: "203.0.113.9", Port: 17740, User: "root", GPUType: "RTX 4090 24GB", GPUCount: 2, PricePerHour: 0.88,
 				Created: time.Date(2026, 11, 23, 10, 0, 0, 5e8, time.UTC),
 			},
 		},
