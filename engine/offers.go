@@ -21,8 +21,8 @@ type Offers struct {
 }
 
 // Offers asks the providers of the query at once and ranks what they answer; with explain also what
-// the query refuses. None is no error. A provider that fails is a warning, unless all do: then their
-// errors are returned.
+// the query refuses. None is no error. A provider that fails, or does not answer within Timing.Search, is a
+// warning, unless all do: then their errors are returned.
 func (e *Engine) Offers(ctx context.Context, query gpu.Query, explain bool) (Offers, error) {
 	providers, err := e.providersOf(query)
 	if err != nil {
@@ -34,7 +34,13 @@ func (e *Engine) Offers(ctx context.Context, query gpu.Query, explain bool) (Off
 	var wg sync.WaitGroup
 	for i, p := range providers {
 		wg.Go(func() {
+			limit := e.cfg.Timing.Search
+			ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
+			defer cancel()
 			if answers[i], errs[i] = p.Offers(ctx, query); errs[i] != nil {
+				if ctx.Err() != nil {
+					errs[i] = context.Cause(ctx) // whatever became of the call
+				}
 				errs[i] = providerFault("offers", p.Name(), errs[i])
 			}
 		})

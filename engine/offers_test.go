@@ -76,6 +76,30 @@ func TestOffers(t *testing.T) {
 	}
 }
 
+// A silent is a provider that never answers.
+type silent struct{ shop }
+
+func (s *silent) Offers(ctx context.Context, _ gpu.Query) ([]gpu.Offer, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestOffersOfOthersBesideOneThatHangs(t *testing.T) {
+	t.Parallel()
+	hanging := &silent{shop{name: "prime"}}
+	eng, seen := open(t, func(c *engine.Config) {
+		c.Providers = append(c.Providers, hanging, vast)
+		c.Timing.Search = 20 * time.Millisecond
+	})
+	found, err := eng.Offers(t.Context(), gpu.Query{Type: "A100", Count: 2}, false)
+	if err != nil || len(found.Kept) != 1 || found.Kept[0].Provider != "vast" {
+		t.Errorf("got %+v, %v, want the offer of the other", found, err)
+	}
+	if !strings.Contains(seen.text(), "offers prime: no answer within 20ms") {
+		t.Errorf("the one that hangs was not reported: %s", seen.text())
+	}
+}
+
 func TestProvidersWithoutKeys(t *testing.T) {
 	t.Parallel()
 	eng, _ := open(t, func(c *engine.Config) {
