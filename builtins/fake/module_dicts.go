@@ -137,6 +137,7 @@ func offersKind() builtins.Kind {
 				Provider: r.text("provider", "fake"), GPUType: r.text("gpu_type", ""), VRAMGB: r.number("vram_gb", 80), GPUCount: r.int("gpu_count", 1),
 				PricePerGPU: r.number("price_per_gpu", 0), CloudType: r.text("cloud_type", "secure"), Spot: r.bool("spot"), Region: r.text("region", ""),
 				CUDA: r.text("cuda", ""), VCPU: r.int("vcpu", 0), MemoryGB: r.number("memory_gb", 0), Stock: r.text("stock", ""),
+				MaxCount: r.int("max_count", 0), Arch: r.text("arch", ""), Upstream: r.text("upstream", ""),
 			}
 			o.PriceTotal = r.number("price_total", o.PricePerGPU*float64(o.GPUCount))
 			return o
