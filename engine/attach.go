@@ -218,18 +218,6 @@ func (e *Engine) resultOf(ctx context.Context, id string, cause error) (Result, 
 	return res, cause
 }
 
-// Cost is what a machine has cost since it was created, in USD.
-func Cost(n journal.Node) float64 {
-	if n.Created.IsZero() || n.State == journal.NodeIntent {
-		return 0
-	}
-	end := n.Ended
-	if end.IsZero() {
-		end = time.Now()
-	}
-	return end.Sub(n.Created).Hours() * n.PricePerHour
-}
-
 func machineWords(n journal.Node) string {
 	switch {
 	case n.Provider == providerSSH:

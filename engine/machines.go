@@ -22,36 +22,22 @@ func (e *Engine) ListNodes(ctx context.Context) ([]*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	lists := make([][]gpu.Instance, len(e.cfg.Providers))
-	errs := make([]error, len(e.cfg.Providers))
-	var wg sync.WaitGroup
-	for i, p := range e.cfg.Providers {
-		wg.Go(func() {
-			if lists[i], errs[i] = p.List(ctx); errs[i] != nil {
-				errs[i] = providerFault("list", p.Name(), errs[i])
-			}
-		})
-	}
-	wg.Wait()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+	lists, err := e.listAll(ctx)
+	if err != nil {
+		return nil, err
 	}
 	there := map[string]gpu.Instance{} // by id
-	asked := map[string]bool{}
-	for i, p := range e.cfg.Providers {
-		e.warn(errs[i])
-		asked[p.Name()] = errs[i] == nil
-		for _, inst := range lists[i] {
-			if inst.State != gpu.Terminated {
-				there[p.Name()+":"+inst.ID] = inst
-			}
+	for _, insts := range lists {
+		for _, inst := range insts {
+			there[inst.Provider+":"+inst.ID] = inst
 		}
 	}
 	var nodes []*Node
 	for _, rec := range recorded {
 		inst, exists := there[rec.ID]
 		delete(there, rec.ID)
-		if rec.Provider == providerSSH || rec.State == journal.NodeIntent || asked[rec.Provider] && !exists {
+		_, asked := lists[rec.Provider]
+		if rec.Provider == providerSSH || rec.State == journal.NodeIntent || asked && !exists {
 			continue // nobody rented it, or it is not there
 		}
 		if exists {
@@ -76,6 +62,41 @@ func (e *Engine) ListNodes(ctx context.Context) ([]*Node, error) {
 		}
 	}
 	return nodes, nil
+}
+
+// listAll asks all providers at once for the machines that exist, by the provider's name. One that fails, or
+// does not answer within Timing.Ask, is a warning and is not among them.
+func (e *Engine) listAll(ctx context.Context) (map[string][]gpu.Instance, error) {
+	lists := make([][]gpu.Instance, len(e.cfg.Providers))
+	errs := make([]error, len(e.cfg.Providers))
+	var wg sync.WaitGroup
+	for i, p := range e.cfg.Providers {
+		wg.Go(func() {
+			errs[i] = e.asked(ctx, func(ctx context.Context) (err error) {
+				lists[i], err = p.List(ctx)
+				return err
+			})
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	answers := map[string][]gpu.Instance{}
+	for i, p := range e.cfg.Providers {
+		if errs[i] != nil {
+			e.warn(providerFault("list", p.Name(), errs[i]))
+			continue
+		}
+		answers[p.Name()] = []gpu.Instance{}
+		for _, inst := range lists[i] {
+			if inst.State != gpu.Terminated {
+				inst.Provider = p.Name()
+				answers[p.Name()] = append(answers[p.Name()], inst)
+			}
+		}
+	}
+	return answers, nil
 }
 
 // FindNode returns the machine of this id ("local:abc"), of this name, or with this job on it; nil
