@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/url"
@@ -8,10 +9,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/bifrost-run/bifrost/builtins"
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/prime"
+	"github.com/bifrost-run/bifrost/gpu/runpod"
+	"github.com/bifrost-run/bifrost/gpu/vast"
 	"github.com/bifrost-run/bifrost/starlark"
 	"github.com/bifrost-run/bifrost/starlark/policy"
 )
@@ -25,7 +31,11 @@ type cloud struct {
 }
 
 func clouds() []cloud {
-	return []cloud{}
+	return []cloud{
+		{runpod.Name, "RUNPOD_API_KEY", "BIFROST_RUNPOD_URL", func(key, url string) gpu.Provider { return runpod.New(runpod.Config{Key: key, URL: url}) }},
+		{vast.Name, "VAST_API_KEY", "BIFROST_VAST_URL", func(key, url string) gpu.Provider { return vast.New(vast.Config{Key: key, URL: url}) }},
+		{prime.Name, "PRIME_API_KEY", "BIFROST_PRIME_URL", func(key, url string) gpu.Provider { return prime.New(prime.Config{Key: key, URL: url}) }},
+	}
 }
 
 // An account is a cloud with what this process has to get in.
@@ -58,17 +68,13 @@ func (a *app) accounts() []account {
 	a.accts = []account{}
 	for _, c := range clouds() {
 		acct := account{cloud: c, missing: c.keyVar + " is not set"}
-		value, set := a.env.Lookup(c.keyVar)
+		value, _ := a.env.Lookup(c.keyVar)
 		acct.key, acct.from = strings.TrimSpace(value), "the environment"
-		if set && acct.key == "" {
-			acct.missing = c.keyVar + " is empty"
-		}
 		for _, env := range a.dotenvs {
-			if !set {
-				value, set = env.vars[c.keyVar]
-				acct.key, acct.from = strings.TrimSpace(value), env.file
+			if acct.key == "" {
+				acct.key, acct.from = strings.TrimSpace(env.vars[c.keyVar]), env.file
 			}
-			if env.err != nil && !set {
+			if env.err != nil {
 				acct.missing = fmt.Sprintf("%s is not set (%v)", c.keyVar, env.err)
 			}
 		}
@@ -124,4 +130,55 @@ func (c cloud) baseURL(lookup func(string) (string, bool)) (string, error) {
 		}
 	}
 	return strings.TrimSuffix(text, "/"), nil
+}
+
+// askTime is how long the doctor waits for a provider.
+const askTime = 15 * time.Second
+
+// checkAccounts asks all providers whose key is set at once for the list of their machines.
+func (a *app) checkAccounts(ctx context.Context) []finding {
+	accounts := a.accounts()
+	found := make([]finding, len(accounts))
+	var wg sync.WaitGroup
+	for i, acct := range accounts {
+		wg.Go(func() { found[i] = a.checkAccount(ctx, acct) })
+	}
+	wg.Wait()
+	if !slices.ContainsFunc(accounts, func(acct account) bool { return acct.missing == "" }) {
+		found = append(found, finding{verdictWarn, "providers", "no key is set: nothing can be rented", "set one of them in the environment or in .env; machines of your own (ssh=) and local nodes need none"})
+	}
+	return found
+}
+
+func (a *app) checkAccount(ctx context.Context, acct account) finding {
+	if acct.missing != "" {
+		return finding{verdictOK, acct.name, "not used: " + acct.missing, ""}
+	}
+	base, err := acct.baseURL(a.env.Lookup)
+	if err != nil {
+		return finding{verdictFail, acct.name, err.Error(), fault.HintOf(err)}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, askTime, fmt.Errorf("no answer within %s", askTime))
+	defer cancel()
+	machines, err := acct.open(acct.key, base).List(ctx)
+	what := fmt.Sprintf("%s is from %s", acct.keyVar, acct.from)
+	if base != "" {
+		what += ", the address from " + acct.urlVar
+	}
+	var refusal *gpu.Error
+	switch {
+	case errors.As(err, &refusal) && (refusal.Kind == gpu.Auth || refusal.Kind == gpu.Forbidden):
+		return finding{verdictWarn, acct.name, fmt.Sprintf("%s, and is refused: %v", what, err), "make a new key at the provider's console"}
+	case err != nil && ctx.Err() != nil:
+		return finding{verdictWarn, acct.name, fmt.Sprintf("%s: %v", what, context.Cause(ctx)), "see whether the provider is up and this machine has a network"}
+	case err != nil:
+		return finding{verdictWarn, acct.name, fmt.Sprintf("%s: %v", what, err), "see whether the provider is up and this machine has a network"}
+	}
+	running := 0
+	for _, m := range machines {
+		if m.State != gpu.Terminated {
+			running++
+		}
+	}
+	return finding{verdictOK, acct.name, fmt.Sprintf("%s; it answers, the account has %d machines", what, running), ""}
 }

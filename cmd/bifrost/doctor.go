@@ -49,7 +49,8 @@ func newDoctor(a *app) *cobra.Command {
 		Short:   "Check what bifrost needs on this machine; change nothing",
 		GroupID: groupSelf,
 		Long: `Looks at the state folder and the journal, SSH keys, agent and configuration, git, tmux, the clock and
-what a local node needs. Nothing is changed and nothing leaves this machine.
+what a local node needs, and asks each provider whose key is set for the list of its machines. Nothing is
+changed. Keys are never shown, only where they are from.
 
 EXIT STATUS
   0 everything that is needed works, 1 something failed`,
@@ -86,7 +87,7 @@ func (a *app) printFinding(f finding) error {
 
 func (a *app) checks() []func(context.Context) []finding {
 	return []func(context.Context) []finding{
-		a.checkState, a.checkJournal, a.checkKeys, a.checkAgent, a.checkConfig, checkGit, checkTmux, a.checkClock, a.checkLocal, checkGPU,
+		a.checkState, a.checkJournal, a.checkKeys, a.checkAgent, a.checkConfig, checkGit, checkTmux, a.checkClock, a.checkLocal, checkGPU, a.checkAccounts,
 	}
 }
 

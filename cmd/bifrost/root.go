@@ -63,7 +63,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetCompletionCommandGroupID(groupSelf)
 	for _, c := range []*cobra.Command{
 		newExec(a), newPlan(a), newAttach(a), newMod(a),
-		newPs(a), newLogs(a), newWait(a), newSSH(a), newCp(a), newSync(a),
+		newPs(a), newLogs(a), newWait(a), newSSH(a), newCp(a), newSync(a), newOffers(a), newCost(a),
 		newCancel(a), newTerminate(a), newReap(a),
 		newCheck(a), newFmt(a), newDoc(a),
 		newTest(a),

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,29 +22,40 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/script. Those that need a local node begin with [unix].
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
-		RequireExplicitExec: true,
-		Setup: func(env *testscript.Env) error {
-			home := filepath.Join(env.WorkDir, "home")
-			env.Setenv("HOME", home)
-			env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
-			env.Setenv("SSH_AUTH_SOCK", "")
-			env.Setenv("CI", "")
-			env.Setenv("NO_COLOR", "")
-			env.Setenv("TERM", "dumb")
-			env.Setenv("GORACE", "atexit_sleep_ms=0") // it is a second for each command otherwise
-			env.Defer(func() { endMachines(t, env) })
-			return errors.Join(
-				os.Mkdir(home, 0o700),
-				os.WriteFile(filepath.Join(env.WorkDir, "latin1.star"), []byte("print('caf\xe9')\n"), 0o600),
-			)
-		},
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"exits":      exits,
-			"eventually": eventually,
-		},
-	})
+	testscript.Run(t, scripts(t, testscript.Params{Dir: "testdata/script"}))
+}
+
+// scripts completes what testscript is to run: each script has a home and a state folder of its own.
+func scripts(t *testing.T, p testscript.Params) testscript.Params {
+	p.RequireExplicitExec = true
+	more := p.Setup
+	p.Setup = func(env *testscript.Env) error {
+		home := filepath.Join(env.WorkDir, "home")
+		env.Setenv("HOME", home)
+		env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
+		env.Setenv("SSH_AUTH_SOCK", "")
+		env.Setenv("CI", "")
+		env.Setenv("NO_COLOR", "")
+		env.Setenv("TERM", "dumb")
+		env.Setenv("GORACE", "atexit_sleep_ms=0") // it is a second for each command otherwise
+		env.Defer(func() { endMachines(t, env) })
+		if more != nil {
+			if err := more(env); err != nil {
+				return err
+			}
+		}
+		return errors.Join(
+			os.Mkdir(home, 0o700),
+			os.WriteFile(filepath.Join(env.WorkDir, "latin1.star"), []byte("print('caf\xe9')\n"), 0o600),
+		)
+	}
+	cmds := map[string]func(ts *testscript.TestScript, neg bool, args []string){
+		"exits":      exits,
+		"eventually": eventually,
+	}
+	maps.Copy(cmds, p.Cmds)
+	p.Cmds = cmds
+	return p
 }
 
 // endMachines leaves nothing running behind a script, whatever failed in it.
