@@ -61,7 +61,7 @@ func widened(q gpu.Query, names []string) filter {
 		"verified": is("eq", true), "external": is("eq", false), "rentable": is("eq", true), "rented": is("eq", false),
 		"reliability2": is("gte", 0.95), "inet_down": is("gte", 200), "inet_up": is("gte", 100),
 		"direct_port_count": is("gte", 1+len(q.Ports)), "disk_space": is("gte", diskGB(q)),
-		"allocated_storage": diskGB(q), "limit": maxOffers,
+		"cpu_arch": is("eq", archOf(q.Type)), "allocated_storage": diskGB(q), "limit": maxOffers,
 		// Two keys: the description wants two of them, where it means two parts of each.
 		"order": [][2]string{{"dph_total", "asc"}, {"id", "asc"}},
 	}
@@ -69,6 +69,15 @@ func widened(q gpu.Query, names []string) filter {
 		f["gpu_name"] = is("in", names)
 	}
 	return f
+}
+
+// archOf is the architecture of the CPU that a type comes with. Whoever names none gets what images are made
+// for.
+func archOf(typ string) string {
+	if name, _ := gpu.Canonical(typ, 0, ""); strings.HasPrefix(name, "GH200") || strings.HasPrefix(name, "GB") {
+		return "arm64"
+	}
+	return "amd64"
 }
 
 // narrowed is a filter with all that Vast can judge of a query.
@@ -191,6 +200,9 @@ func (a ask) offer(q gpu.Query, spot bool) (gpu.Offer, bool) {
 		Provider: Name, ID: a.ID.id() + kind, GPUCount: int(a.NumGPUs), PricePerGPU: total / float64(a.NumGPUs), PriceTotal: total,
 		CloudType: a.cloudType(), Spot: spot, Region: region(a.Geolocation), VCPU: int(math.Round(float64(a.CPUEffective))),
 		MemoryGB: a.memoryGB(), Stock: "available", Arch: a.CPUArch, Native: raw,
+	}
+	if o.CloudType == "" && q.CloudType == "secure" && !q.Near {
+		o.CloudType = "secure" // the search has seen to it
 	}
 	o.GPUType, o.VRAMGB = gpu.Canonical(a.GPUName, gb, "")
 	if a.CUDA > 0 {

@@ -15,6 +15,7 @@ package vast
 import (
 	"cmp"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,6 +89,9 @@ func denied(body []byte) bool {
 	return json.Unmarshal(body, &e) == nil && e.Success != nil && !*e.Success
 }
 
+// fundsWords are those of a refusal for lack of funds; no source has seen one.
+var fundsWords = regexp.MustCompile(`\b(credits?|balance|missing_billing|billing|insufficient funds)\b`)
+
 // refusal reads what Vast refuses. Its words tell more than the status: a wrong key is 404 in a search, and
 // an offer that somebody else has got is 404 or 410.
 func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
@@ -109,7 +113,7 @@ func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
 		kind = gpu.RateLimited
 	case r.Status == 410, has("deprecated_endpoint"):
 		kind, message = gpu.Validation, "Vast has retired this call, so this version of bifrost is too old: "+cmp.Or(message, string(r.Body))
-	case r.Status == 402, has("missing_billing", "credit", "balance", "billing", "insufficient fund"):
+	case r.Status == 402, fundsWords.MatchString(body):
 		kind = gpu.Funds
 	case r.Status < 400 && has("no_such_instance", "not_found"):
 		kind = gpu.NotFound
