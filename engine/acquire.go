@@ -26,7 +26,8 @@ type NodeSpec struct {
 	KeepAlive *bool   // true: a rented machine outlives its scope
 	MaxCost   float64 // USD; 0 means no limit
 
-	job string // the job that it is for; "" means none
+	job     string        // the job that it is for; "" means none
+	timeout time.Duration // of that job; 0 is none
 }
 
 // Acquire returns a node that is ready for work. A machine that it rented is released by Close

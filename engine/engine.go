@@ -39,6 +39,8 @@ type Config struct {
 	// MaxCostPerHour is what the machines of this engine's run may cost together, in USD per hour; 0 means
 	// no limit.
 	MaxCostPerHour float64
+	// Limits are what each machine and job may cost.
+	Limits Limits
 
 	// Withhold returns why a file in a folder that is pushed or uploaded must stay here, and Protect why
 	// one that comes with a download must not be written; "" where there is no reason. Both get absolute

@@ -171,7 +171,7 @@ func (r *run) launch(ctx context.Context) (*Handle, error) {
 		return nil, err
 	}
 	node, err := e.acquire(ctx, NodeSpec{
-		Provision: r.job.Provision, SSH: r.job.SSH, NodeID: r.job.NodeID, KeepAlive: r.job.KeepAlive, MaxCost: r.job.MaxCost, job: r.id,
+		Provision: r.job.Provision, SSH: r.job.SSH, NodeID: r.job.NodeID, KeepAlive: r.job.KeepAlive, MaxCost: r.job.MaxCost, job: r.id, timeout: r.job.Timeout,
 	})
 	if err != nil {
 		return nil, err
