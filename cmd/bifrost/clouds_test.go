@@ -210,6 +210,9 @@ func TestKeysOfAllClouds(t *testing.T) {
 			t.Errorf("a script may read %s", c.keyVar)
 		}
 	}
+	if len(clouds()) != len(policy.ProviderKeys()) {
+		t.Errorf("%d clouds; scripts may not read %q", len(clouds()), policy.ProviderKeys())
+	}
 }
 
 func TestBaseURL(t *testing.T) {
