@@ -120,6 +120,8 @@ func TestRefusals(t *testing.T) {
 		{"funds", answer(402, ""), gpu.Funds, 402, "payment required"},
 		{"forbidden", answer(403, "no"), gpu.Forbidden, 403, "no"},
 		{"not found", answer(404, ""), gpu.NotFound, 404, "not found"},
+		{"nothing of that id", answer(404, `{"detail":"no such pod"}`), gpu.NotFound, 404, `{"detail":"no such pod"}`},
+		{"page of a proxy", answer(404, "<h1>Not Found"), gpu.Validation, 404, "<h1>Not Found"},
 		{"conflict", answer(409, "busy"), gpu.Conflict, 409, "busy"},
 		{"gone", answer(410, "gone"), gpu.Validation, 410, "gone"},
 		{"unprocessable", answer(422, "no"), gpu.Validation, 422, "no"},
