@@ -115,6 +115,9 @@ func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
 		kind, message = gpu.Validation, "Vast has retired this call, so this version of bifrost is too old: "+cmp.Or(message, string(r.Body))
 	case r.Status == 402, fundsWords.MatchString(body):
 		kind = gpu.Funds
+	case r.Status == 404 && e.Error == "" && message == "":
+		// Some proxy's page, and not Vast's word that there is no such machine.
+		kind, message = gpu.Transient, "status 404 in another form than Vast's; is the address of its API right?"
 	case r.Status < 400 && has("no_such_instance", "not_found"):
 		kind = gpu.NotFound
 	case r.Status < 400: // nobody knows what it did
