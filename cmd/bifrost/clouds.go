@@ -171,8 +171,6 @@ func (a *app) checkAccount(ctx context.Context, acct account) finding {
 	switch {
 	case errors.As(err, &refusal) && (refusal.Kind == gpu.Auth || refusal.Kind == gpu.Forbidden):
 		return finding{verdictWarn, acct.name, fmt.Sprintf("%s, and is refused: %v", what, err), "make a new key at the provider's console"}
-	case err != nil && ctx.Err() != nil:
-		return finding{verdictWarn, acct.name, fmt.Sprintf("%s: %v", what, context.Cause(ctx)), "see whether the provider is up and this machine has a network"}
 	case err != nil:
 		return finding{verdictWarn, acct.name, fmt.Sprintf("%s: %v", what, err), "see whether the provider is up and this machine has a network"}
 	}

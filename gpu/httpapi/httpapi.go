@@ -116,12 +116,17 @@ func (c *Client) Do(ctx context.Context, call Call) error {
 	wait := cmp.Or(c.cfg.Backoff, time.Second)
 	longest := 30 * wait
 	var paused time.Duration
+	var last error // of the attempt before
 	for attempt := 1; ; attempt++ {
 		err := c.once(ctx, call)
 		var unsent *unsentError
-		if err == nil || attempt == maxAttempts || ctx.Err() != nil || errors.As(err, &unsent) {
+		if errors.As(err, &unsent) && last != nil { // what was in the way is told, not that time ran out
+			return fmt.Errorf("%w; not repeated: %w", last, unsent.cause)
+		}
+		if err == nil || attempt == maxAttempts || ctx.Err() != nil || unsent != nil {
 			return err
 		}
+		last = err
 		pause := wait
 		var refused *gpu.Error
 		switch {

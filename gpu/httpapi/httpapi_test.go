@@ -617,6 +617,22 @@ func TestLimit(t *testing.T) {
 	})
 }
 
+// TestLimitAfterFailure: where there is no time for another attempt, the error is that of the last one.
+func TestLimitAfterFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := clock{answer: func(int, *http.Request) (*http.Response, error) { return response(503), nil }}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		limit := rate.NewLimiter(rate.Every(12*time.Second), 1)
+		err := c.client(0).Do(ctx, httpapi.Call{Op: "list", Method: "GET", Path: "/", Limit: limit, Repeat: true})
+		var refused *gpu.Error
+		if !errors.As(err, &refused) || refused.Kind != gpu.Transient || !errors.Is(err, context.DeadlineExceeded) || len(c.times) != 1 {
+			t.Errorf("got %v after %v, want the refusal with status 503, and why it was not repeated", err, c.times)
+		}
+	})
+}
+
 // TestDenied checks an answer with a status of 200 that says no, and a reading of refusals for one call.
 func TestDenied(t *testing.T) {
 	t.Parallel()
