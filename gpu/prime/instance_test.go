@@ -284,3 +284,17 @@ func TestNothingIsNotGone(t *testing.T) {
 		t.Errorf("without a status: got %+v, %v, want what the details tell", inst, err)
 	}
 }
+
+// TestPageIsNotGone: the page of a proxy with status 404 says nothing of a machine either.
+func TestPageIsNotGone(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusNotFound) }))
+	defer server.Close()
+	p := New(Config{URL: server.URL, Key: "a-key-of-tests", Unpaced: true})
+	if inst, err := p.Get(t.Context(), "pod-1"); err == nil || isNotFound(err) {
+		t.Errorf("Get: got %+v, %v, want an error that says nothing of the machine", inst, err)
+	}
+	if err := p.Terminate(t.Context(), "pod-1"); err == nil {
+		t.Error("Terminate: got no error")
+	}
+}
