@@ -140,8 +140,10 @@ func TestStrangeAnswers(t *testing.T) {
 	// A page of a proxy, or another server at this address, is no word on the machine.
 	for _, body := range []string{"<html>not found", `{"error":{"code":"global/not-found","message":"x"}}`, `{"detail":"Not Found"}`} {
 		p := fixed(t, 404, body)
-		if _, err := p.Get(t.Context(), id); err == nil || kindOf(err) == gpu.NotFound {
+		if _, err := p.Get(t.Context(), id); kindOf(err) != gpu.Validation {
 			t.Errorf("get: got %v, want not that it is gone", err)
+		} else if !strings.Contains(body, "code") && !strings.Contains(err.Error(), "is the address of its API right?") {
+			t.Errorf("get: got %v, want a way out", err)
 		}
 		if err := p.Terminate(t.Context(), id); err == nil {
 			t.Error("terminate: got nothing, want an error")
