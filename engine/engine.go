@@ -74,6 +74,7 @@ type Engine struct {
 	journal *journal.Journal
 	runID   string // names this process's runs in the journal and the lock that says it lives
 
+	unasked sync.Once  // says which machines nobody can look after
 	renting sync.Mutex // held from the look at what the run costs until the next machine is among it
 
 	mu       sync.Mutex

@@ -118,7 +118,9 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 			gone = true
 			return nil
 		}
-		n.State, n.Note = journal.NodeReleasing, why
+		if n.State != journal.NodeReleasing { // the first reason is the one to know
+			n.State, n.Note = journal.NodeReleasing, why
+		}
 		return nil
 	})
 	if err != nil {
