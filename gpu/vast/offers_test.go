@@ -231,8 +231,8 @@ func TestOffersNear(t *testing.T) {
 		if err != nil || !slices.Equal(ids, tt.want) {
 			t.Errorf("%+v: got %q, %v, want %q, cheapest first", tt.query, ids, err, tt.want)
 		}
-		if n := len(acct.Calls("offers")); n > 4 {
-			t.Errorf("%+v: got %d searches, want 4 at most", tt.query, n)
+		if n := len(acct.Calls("offers")); n > 3 {
+			t.Errorf("%+v: got %d searches, want 3 at most", tt.query, n)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func New(cfg Config) *Provider {
 			return rate.NewLimiter(rate.Every(time.Duration(seconds*float64(time.Second))), burst)
 		}
 		p.limits = limits{
-			search: every(10, 4), // ten a minute; a query is up to four
+			search: every(10, 4), // ten a minute; a query is up to three, and may be two queries
 			create: every(5, 1), get: every(2.5, 1), list: every(1.5, 1), destroy: every(3.5, 1), manage: every(1.5, 1),
 		}
 	}
