@@ -4,7 +4,7 @@ GO ?= go
 BIN := bin/bifrost
 SOURCES := $(shell git ls-files -co --exclude-standard '*.go' '*.sh' '*.star' 2>/dev/null) go.mod go.sum
 
-.PHONY: build quickstart test lint scripts fmt docs deps bench
+.PHONY: build quickstart test lint scripts fmt docs deps bench money
 
 build: $(BIN)
 
@@ -51,3 +51,7 @@ deps:
 bench:
 	$(GO) test -run '^$$' -bench . -benchtime 5x ./engine/...
 	$(GO) run ./bench/startup
+
+# The tables of docs/money.md: every fault at every call of every provider, and crashes. Some minutes.
+money:
+	BIFROST_MONEY_ALL=1 $(GO) test -count=1 -v -timeout 30m ./engine/moneytest

@@ -26,7 +26,10 @@ type candidate struct {
 // were paid for. The error says why it is of no use; it is not ended here.
 func (e *Engine) boot(ctx context.Context, p gpu.Provider, rec journal.Node, c *candidate) (*Node, error) {
 	limit := e.bootLimit(rec.Provider, rec.GPUCount)
-	late := &fault.Error{Kind: fault.Timeout, Op: "boot", Target: rec.ID, Hint: "try again: another machine may do"}
+	tooLate := func(err error) error {
+		return &fault.Error{Kind: fault.Timeout, Op: "boot", Target: rec.ID, Err: err, Hint: "try again: another machine may do"}
+	}
+	late := tooLate(fmt.Errorf("not ready within %s", limit))
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, late)
 	defer cancel()
 	n, why, err := e.reach(ctx, p, rec, c)
@@ -37,9 +40,8 @@ func (e *Engine) boot(ctx context.Context, p gpu.Provider, rec journal.Node, c *
 		}
 	}
 	if err != nil && errors.Is(context.Cause(ctx), late) {
-		late.Err = fmt.Errorf("not ready within %s", limit)
-		if why != nil {
-			late.Err = fmt.Errorf("not ready within %s: %w", limit, why)
+		if why != nil && !errors.Is(why, late) { // what was asked last may have ended for the same reason
+			return nil, tooLate(fmt.Errorf("not ready within %s: %w", limit, why))
 		}
 		return nil, late
 	}

@@ -45,8 +45,13 @@ type Options struct {
 	Hang time.Duration
 	// Quirks are what this provider does at times; each provider's file lists its own.
 	Quirks []Quirk
+	// Report is told what violates the provider's description; nil fails the test of New, and writes to
+	// standard error after Start.
+	Report func(format string, args ...any)
 	// Leave allows machines to be left at the end of the test.
 	Leave bool
+	// Shallow makes machines that only run commands, at a tenth of the cost.
+	Shallow bool
 	// Daemon is the command of a machine's daemon, as in local.Config.
 	Daemon []string
 }
@@ -102,7 +107,10 @@ func New(t testing.TB, provider string, opts Options) *Account {
 
 func newAccount(t testing.TB, provider string, newAPI func(*Account) api, opts Options) *Account {
 	t.Helper()
-	a, err := start(provider, newAPI, opts, t.Errorf)
+	if opts.Report == nil {
+		opts.Report = t.Errorf
+	}
+	a, err := start(provider, newAPI, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,19 +131,19 @@ func newAccount(t testing.TB, provider string, newAPI func(*Account) api, opts O
 	return a
 }
 
-// Start starts an account that is not bound to a test; Close ends it. What violates the provider's
-// description is written to standard error.
+// Start starts an account that is not bound to a test; Close ends it.
 func Start(provider string, opts Options) (*Account, error) {
 	newAPI, ok := providers[provider]
 	if !ok {
 		return nil, fmt.Errorf("there is no provider %q", provider)
 	}
-	return start(provider, newAPI, opts, func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, "cloud: "+format+"\n", args...)
-	})
+	if opts.Report == nil {
+		opts.Report = func(format string, args ...any) { fmt.Fprintf(os.Stderr, "cloud: "+format+"\n", args...) }
+	}
+	return start(provider, newAPI, opts)
 }
 
-func start(provider string, newAPI func(*Account) api, opts Options, report func(string, ...any)) (*Account, error) {
+func start(provider string, newAPI func(*Account) api, opts Options) (*Account, error) {
 	desc, err := describe(provider)
 	if err != nil {
 		return nil, err
@@ -145,7 +153,7 @@ func start(provider string, newAPI func(*Account) api, opts Options, report func
 		return nil, err
 	}
 	a := &Account{
-		Provider: provider, Key: "key-" + randomHex(16), opts: opts, desc: desc, dir: dir, report: report,
+		Provider: provider, Key: "key-" + randomHex(16), opts: opts, desc: desc, dir: dir, report: opts.Report,
 		last: map[string]time.Time{},
 	}
 	a.api = newAPI(a)
@@ -211,8 +219,11 @@ func (a *Account) Calls(op string) []Call {
 	return slices.DeleteFunc(slices.Clone(a.calls), func(c Call) bool { return op != "" && c.Op != op })
 }
 
-// Down makes the account's API refuse connections for a time.
+// Down makes the account's API refuse connections, for a time or until Up.
 func (a *Account) Down(d time.Duration) { a.server.down(d) }
+
+// Up ends Down, and returns once connections are accepted.
+func (a *Account) Up() { a.server.awake() }
 
 // Change changes the offers of this id.
 func (a *Account) Change(id string, change func(*Offer)) {
@@ -266,12 +277,14 @@ func randomHex(n int) string {
 
 // A server is the account's HTTP server. It can be down for a while.
 type server struct {
-	addr string
-	http *http.Server
+	addr    string
+	handler http.Handler
+	wg      sync.WaitGroup
 
-	mu     sync.Mutex
-	closed bool
-	wg     sync.WaitGroup
+	mu   sync.Mutex
+	http *http.Server  // nil while it is down
+	wake chan struct{} // closed to end that
+	over bool
 }
 
 func serve(h http.Handler) (*server, error) {
@@ -279,14 +292,14 @@ func serve(h http.Handler) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{addr: l.Addr().String()}
-	s.up(l, h)
+	s := &server{addr: l.Addr().String(), handler: h}
+	s.up(l)
 	return s, nil
 }
 
-func (s *server) up(l net.Listener, h http.Handler) {
-	s.http = &http.Server{Handler: h}
-	srv := s.http
+func (s *server) up(l net.Listener) {
+	srv := &http.Server{Handler: s.handler}
+	s.http = srv
 	s.wg.Go(func() { _ = srv.Serve(l) }) // it ends with Close
 }
 
@@ -294,20 +307,26 @@ func (s *server) up(l net.Listener, h http.Handler) {
 func (s *server) down(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.over || s.http == nil {
 		return
 	}
-	handler := s.http.Handler
 	s.http.Close() // waits for no handler
+	s.http, s.wake = nil, make(chan struct{})
+	wake := s.wake
 	s.wg.Go(func() {
-		time.Sleep(d)
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-wake:
+		}
 		for again := time.Now().Add(5 * time.Second); time.Now().Before(again); time.Sleep(time.Millisecond) {
 			s.mu.Lock()
 			l, err := net.Listen("tcp4", s.addr) // somebody's own end of a connection may have the port for a moment
-			if err == nil && s.closed {
+			if err == nil && s.over {
 				l.Close()
 			} else if err == nil {
-				s.up(l, handler)
+				s.up(l)
 			}
 			s.mu.Unlock()
 			if err == nil {
@@ -317,10 +336,33 @@ func (s *server) down(d time.Duration) {
 	})
 }
 
+// awake ends a time of being down.
+func (s *server) awake() {
+	for {
+		s.mu.Lock()
+		up := s.http != nil || s.over
+		if !up && s.wake != nil {
+			close(s.wake)
+			s.wake = nil
+		}
+		s.mu.Unlock()
+		if up {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
 func (s *server) close() {
 	s.mu.Lock()
-	s.closed = true
-	s.http.Close()
+	s.over = true
+	if s.http != nil {
+		s.http.Close()
+	}
+	if s.wake != nil {
+		close(s.wake)
+		s.wake = nil
+	}
 	s.mu.Unlock()
 	s.wg.Wait()
 }

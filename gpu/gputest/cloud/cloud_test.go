@@ -306,7 +306,16 @@ func login(t *testing.T, m Machine, signer ssh.Signer, commands ...string) (outp
 
 func TestNode(t *testing.T) {
 	t.Parallel()
-	a := newAccount(t, "tiny", newTiny, Options{Each: func(n int, b *Behaviour) {
+	for name, shallow := range map[string]bool{"instance": false, "shallow": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			testNode(t, shallow)
+		})
+	}
+}
+
+func testNode(t *testing.T, shallow bool) {
+	a := newAccount(t, "tiny", newTiny, Options{Shallow: shallow, Each: func(n int, b *Behaviour) {
 		switch n {
 		case 0:
 			b.FewerGPUs = 1

@@ -48,7 +48,8 @@ type Machine struct {
 	State   State
 	Price   float64 // USD per hour
 	Created time.Time
-	Key     string // who may log in, authorized_keys form; "" is nobody
+	Ended   time.Time // when its end was asked for; zero before
+	Key     string    // who may log in, authorized_keys form; "" is nobody
 	Env     map[string]string
 	Host    string // where SSH listens
 	Port    int
@@ -75,8 +76,7 @@ var errNoStock = errors.New("no stock")
 // A machine is the account's own record.
 type machine struct {
 	Machine
-	ended time.Time // when its end was asked for; zero before
-	state State     // set by SetState; "" follows the clock
+	state State // set by SetState; "" follows the clock
 	node  *node
 }
 
@@ -111,9 +111,9 @@ func (a *Account) look(m *machine) Machine {
 	seen.Env = maps.Clone(m.Env)
 	age := a.now().Sub(m.Created)
 	switch {
-	case !m.ended.IsZero() && a.now().Sub(m.ended) >= m.Ending:
+	case !m.Ended.IsZero() && a.now().Sub(m.Ended) >= m.Ending:
 		seen.State = Gone
-	case !m.ended.IsZero():
+	case !m.Ended.IsZero():
 		seen.State = Terminating
 	case m.state != "":
 		seen.State = m.state
@@ -172,8 +172,8 @@ func (a *Account) terminate(id string) bool {
 	if m == nil || a.look(m).State == Gone {
 		return false
 	}
-	if m.ended.IsZero() {
-		m.ended = a.now()
+	if m.Ended.IsZero() {
+		m.Ended = a.now()
 		m.Offer.Stock++
 		if o, ok := a.find(func(o Offer) bool { return o.ID == m.Offer.ID && o.Region == m.Offer.Region }); ok {
 			o.Stock++

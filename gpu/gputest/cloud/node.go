@@ -33,11 +33,12 @@ type node struct {
 	cancel   context.CancelFunc
 	conns    sync.WaitGroup
 
-	mu     sync.Mutex
-	made   *gpu.Instance // nil before the first connection
-	from   *local.Provider
-	failed error
-	over   bool
+	mu      sync.Mutex
+	made    *gpu.Instance // nil before the first connection
+	from    *local.Provider
+	shallow *shallow // instead of an instance; set with made
+	failed  error
+	over    bool
 }
 
 func newNode(a *Account, m *machine, at22 bool) (*node, error) {
@@ -101,6 +102,10 @@ func (n *node) serve(client net.Conn) {
 	if err != nil {
 		return
 	}
+	if n.shallow != nil {
+		n.shallow.serve(n.ctx, client)
+		return
+	}
 	var d net.Dialer
 	server, err := d.DialContext(n.ctx, "tcp", fmt.Sprintf("%s:%d", inst.Host, inst.Port))
 	if err != nil {
@@ -153,9 +158,13 @@ func (n *node) instance(m Machine) (gpu.Instance, error) {
 		for name, value := range m.Env {
 			env = append(env, name+"="+value)
 		}
-		n.from = local.New(local.Config{StateDir: dir, Daemon: n.acct.opts.Daemon, Env: env})
 		var inst gpu.Instance
-		inst, err = n.from.Create(n.ctx, gpu.CreateRequest{Name: m.ID, AuthorizedKey: key})
+		if n.acct.opts.Shallow {
+			n.shallow, err = newShallow(dir, key, env)
+		} else {
+			n.from = local.New(local.Config{StateDir: dir, Daemon: n.acct.opts.Daemon, Env: env})
+			inst, err = n.from.Create(n.ctx, gpu.CreateRequest{Name: m.ID, AuthorizedKey: key})
+		}
 		n.made = &inst
 	}
 	if err != nil {
@@ -179,7 +188,7 @@ func (n *node) end() {
 		return
 	}
 	n.over = true
-	if n.made != nil {
+	if n.made != nil && n.shallow == nil {
 		if err := n.from.Terminate(context.Background(), n.made.ID); err != nil {
 			n.failed = fmt.Errorf("end the node of %s: %w", n.m.ID, err)
 		}
