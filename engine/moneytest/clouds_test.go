@@ -72,7 +72,7 @@ var timing = engine.Timing{
 	Search: 10 * time.Second, Ask: 10 * time.Second,
 	Refused: 300 * time.Millisecond,
 	Adopt:   400 * time.Millisecond, AdoptPoll: 10 * time.Millisecond,
-	Boot: 30 * time.Second, BootPoll: 10 * time.Millisecond, Driver: time.Second, Visible: 200 * time.Millisecond,
+	Boot: time.Minute, BootPoll: 50 * time.Millisecond, Driver: time.Second, Visible: 200 * time.Millisecond,
 	Release: 1500 * time.Millisecond, ReleasePoll: 20 * time.Millisecond, Confirm: 10 * time.Millisecond,
 	Watch: 50 * time.Millisecond, Guard: 50 * time.Millisecond,
 }
