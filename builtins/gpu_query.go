@@ -27,7 +27,7 @@ func gpuQueryEntry() *Entry {
 			{Name: "max_price", Kind: orNone(positiveKind("USD")), Default: star.None, KeywordOnly: true, Doc: "USD per GPU and hour"},
 			{Name: "min_vram_gb", Kind: orNone(positiveKind("GB")), Default: star.None, KeywordOnly: true, Doc: "memory of each GPU"},
 			{Name: "cloud_type", Kind: orNone(oneOf("secure", "community")), Default: star.String("secure"), KeywordOnly: true, Doc: "None means both"},
-			{Name: "min_cuda", Kind: orNone(cudaKind()), Default: star.String("12.0"), KeywordOnly: true, Doc: "CUDA version of the driver; an offer that does not tell it passes and is checked on the machine"},
+			{Name: "min_cuda", Kind: orNone(cudaKind()), Default: star.String("12.0"), KeywordOnly: true, Doc: "CUDA version of the driver; an offer that does not tell it passes and is checked on the machine; GPUs of other makers have none; None means any GPU"},
 			{Name: "container_disk_gb", Kind: intKind(1, 1<<20), Default: star.MakeInt(100), KeywordOnly: true, Doc: "disk that ends with the machine"},
 			{Name: "volume_disk_gb", Kind: intKind(0, 1<<20), Default: star.MakeInt(0), KeywordOnly: true, Doc: "volume; 0 means none"},
 			{Name: "providers", Kind: orNone(wordsKind(providerNames()...)), Default: star.None, KeywordOnly: true, Doc: `one provider or a list in order of preference; None means every one whose key is set, cheapest first; "local", a node on this machine, only when named`},

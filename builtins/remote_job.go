@@ -118,7 +118,13 @@ func needsOfJob(c *Call, o *object) []policy.Request {
 	provision, _ := o.values["provision"].(*object)
 	all := targets(provision, d.job.SSH, d.job.NodeID)
 	all = append(all, policy.Request{Capability: policy.ReadFile, Target: c.lib.absolute(d.job.Source)})
-	for _, r := range d.job.Results {
+	return append(all, needsOfResults(c, d.job.Results)...)
+}
+
+// needsOfResults is what bringing files here asks for.
+func needsOfResults(c *Call, results []engine.ResultSpec) []policy.Request {
+	var all []policy.Request
+	for _, r := range results {
 		all = append(all, policy.Request{Capability: policy.WriteFile, Target: c.lib.absolute(r.Local)})
 	}
 	return all

@@ -74,7 +74,7 @@ func TestTableIsComplete(t *testing.T) {
 func TestEmptyPolicyRefuses(t *testing.T) {
 	t.Parallel()
 	calls := map[string]string{
-		"with_job": `with_job(job)`, "parallel": `parallel(with_job, [("a", job)])`, "acquire_node": `acquire_node(ssh = "gpu")`, "with_node": `with_node(print, ssh = "gpu")`,
+		"with_job": `with_job(job)`, "parallel": `parallel(with_job, [("a", job)])`, "acquire_node": `acquire_node(ssh = "gpu")`, "with_node": `with_node(print, ssh = "gpu", results = {"a": "./"})`,
 		"attach_job": `attach_job("train-1")`, "find_offers": `find_offers(gpu_query())`,
 		"list_nodes": `list_nodes()`, "find_node": `find_node("local:1")`,
 		"secret": `secret("HF_TOKEN")`, "job.start": `job.start()`,
@@ -140,7 +140,7 @@ func refuses(t *testing.T, script string, refused []policy.Capability, name stri
 	t.Helper()
 	// ssh= rents nothing, and a job without results writes nothing.
 	if rentsNothing := slices.Contains(e.Capabilities, policy.Rent) && slices.Equal(refused, []policy.Capability{policy.Rent}); rentsNothing {
-		script = strings.NewReplacer(`ssh = "gpu", command`, `provision = gpu_query(), command`, `with_node(print, ssh = "gpu")`, `with_node(print, provision = gpu_query())`).Replace(script)
+		script = strings.NewReplacer(`ssh = "gpu", command`, `provision = gpu_query(), command`, `with_node(print, ssh = "gpu"`, `with_node(print, provision = gpu_query()`).Replace(script)
 		if i := strings.LastIndex(script, `acquire_node(ssh = "gpu")`); name == "acquire_node" {
 			script = script[:i] + `acquire_node(provision = gpu_query())`
 		}

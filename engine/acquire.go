@@ -26,8 +26,9 @@ type NodeSpec struct {
 	KeepAlive *bool   // true: a rented machine outlives its scope
 	MaxCost   float64 // USD; 0 means no limit
 
-	job     string        // the job that it is for; "" means none
-	timeout time.Duration // of that job; 0 is none
+	Results []ResultSpec // fetched at the end of WithNode, from the last pushed workspace
+
+	job string // the job that it is for; "" means none
 }
 
 // Acquire returns a node that is ready for work. A machine that it rented is released by Close
@@ -43,13 +44,15 @@ func (e *Engine) Acquire(ctx context.Context, spec NodeSpec) (*Node, error) {
 	return n, nil
 }
 
-// WithNode acquires a node, calls fn with it and releases it, whatever happened in between.
+// WithNode acquires a node, calls fn with it, fetches the results and releases the node, the last two
+// whatever happened in between.
 func (e *Engine) WithNode(ctx context.Context, spec NodeSpec, fn func(ctx context.Context, n *Node) error) (err error) {
 	n, err := e.acquire(ctx, spec)
 	if err != nil {
 		return err
 	}
 	defer func() { // deferred, so that a panic in fn releases too
+		err = errors.Join(err, n.fetchResults(context.WithoutCancel(ctx), spec.Results))
 		cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Timing.Release)
 		defer cancel()
 		err = errors.Join(err, n.release(cleanup, "its with_node ended"))

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,6 +26,33 @@ func onNode(t *testing.T, fn func(ctx context.Context, n *engine.Node)) {
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestWithNodeResults wants files here however the scope ended, and none of them to keep a machine.
+func TestWithNodeResults(t *testing.T) {
+	t.Parallel()
+	eng, _ := open(t)
+	dir := t.TempDir()
+	failed := errors.New("the test says so")
+	ctx, stop := context.WithCancelCause(t.Context())
+	err := eng.WithNode(ctx, engine.NodeSpec{Provision: onLocal(), Results: []engine.ResultSpec{
+		{Remote: "~/out.txt", Local: dir + "/"}, {Remote: "~/none.txt", Local: dir + "/", Optional: true}, {Remote: "~/missing.txt", Local: dir + "/"},
+	}}, func(ctx context.Context, n *engine.Node) error {
+		if err := n.WriteFile(ctx, "~/out.txt", []byte("data"), 0o644); err != nil {
+			return err
+		}
+		stop(engine.ErrStop) // as Ctrl-C does
+		return failed
+	})
+	if !errors.Is(err, failed) || !strings.Contains(err.Error(), "results of local:") || !strings.Contains(err.Error(), "~/missing.txt not complete") {
+		t.Errorf("WithNode = %v", err)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "out.txt")); err != nil || string(data) != "data" {
+		t.Errorf("out.txt %q, %v", data, err)
+	}
+	if left, err := eng.ListNodes(t.Context()); err != nil || len(left) > 0 {
+		t.Errorf("machines %v are left, %v", left, err)
 	}
 }
 

@@ -61,15 +61,10 @@ func neverWritten(fetched []Fetched) bool {
 // that is not complete.
 func (e *Engine) fetch(ctx context.Context, h *Handle, rec journal.Job) ([]Fetched, error) {
 	all := h.fetchAll(ctx, "results", rec.Results)
-	var failed []string
-	var cause error
 	for i, f := range all {
 		all[i].Local = cmp.Or(f.Local, rec.Results[i].Local) // where it would be
-		if f.Err != nil {
-			failed = append(failed, f.Remote)
-			cause = errors.Join(cause, f.Err)
-		}
 	}
+	failed, cause := incomplete(all)
 	e.warnOfStale(ctx, h, all)
 	if cause != nil {
 		return all, &fault.Error{
@@ -83,11 +78,50 @@ func (e *Engine) fetch(ctx context.Context, h *Handle, rec journal.Job) ([]Fetch
 	})
 }
 
+// incomplete lists what did not arrive, and why.
+func incomplete(all []Fetched) (failed []string, cause error) {
+	for _, f := range all {
+		if f.Err != nil {
+			failed, cause = append(failed, f.Remote), errors.Join(cause, f.Err)
+		}
+	}
+	return failed, cause
+}
+
+// fetchResults brings the results of a scope without a job. Where some are on the node and did not
+// arrive, a machine that would be released is held for them.
+func (n *Node) fetchResults(ctx context.Context, specs []ResultSpec) error {
+	if n.check() != nil {
+		return nil // it was terminated or left, on purpose
+	}
+	var wanted []journal.ResultSpec
+	for _, r := range specs {
+		wanted = append(wanted, journal.ResultSpec{Remote: r.Remote, Local: n.engine.localPath(r.Local), Optional: r.Optional})
+	}
+	all := n.fetchAll(ctx, "results", n.base(), wanted)
+	failed, cause := incomplete(all)
+	if cause == nil {
+		return nil
+	}
+	err := error(&fault.Error{
+		Kind: fault.Results, Op: "results of", Target: n.ID(), Err: fmt.Errorf("%s not complete: %w", strings.Join(failed, ", "), cause),
+		Hint: "optional(path) marks what may be missing; bifrost cp " + n.ID() + ":PATH . copies while the machine exists",
+	})
+	if rec := n.record(); !neverWritten(all) && releasable(rec) && !rec.Keep && n.engine.machineDead(ctx, rec) == "" {
+		err = errors.Join(err, n.hold(ctx, n.engine.now().Add(n.engine.cfg.Timing.Hold)))
+	}
+	return err
+}
+
 // fetchAll downloads every result, whatever became of the others. Local is empty where nothing came.
 func (h *Handle) fetchAll(ctx context.Context, step string, specs []journal.ResultSpec) []Fetched {
+	return h.node.fetchAll(ctx, step, h.dir, specs)
+}
+
+func (n *Node) fetchAll(ctx context.Context, step, dir string, specs []journal.ResultSpec) []Fetched {
 	var all []Fetched
 	for _, spec := range specs {
-		r, err := h.node.download(ctx, step, h.dir, ResultSpec{Remote: spec.Remote, Local: spec.Local, Optional: spec.Optional})
+		r, err := n.download(ctx, step, dir, ResultSpec{Remote: spec.Remote, Local: spec.Local, Optional: spec.Optional})
 		all = append(all, Fetched{Remote: spec.Remote, Local: r.Target, Files: r.Files + r.Skipped, Err: err})
 	}
 	return all

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -63,6 +64,9 @@ func Rank(offers []Offer, q Query) (kept []Offer, missed []Miss, err error) {
 	return kept, missed, nil
 }
 
+// notNvidia are the canonical names of GPUs on which no CUDA runs, whatever their provider tells of it.
+var notNvidia = regexp.MustCompile(`(?i)^(MI\d|RX|Radeon|Gaudi)`)
+
 // key is what an offer is ordered by, lowest first.
 func (q Query) key(o Offer) (float64, error) {
 	switch {
@@ -97,7 +101,10 @@ func (q Query) refuse(o Offer) Miss {
 		if q.CloudType != "" && o.CloudType != "" && o.CloudType != q.CloudType {
 			refused("cloud_type", "%s, asked for %s", o.CloudType, q.CloudType)
 		}
-		if olderCUDA(o.CUDA, q.MinCUDA) {
+		switch {
+		case q.MinCUDA != "" && notNvidia.MatchString(o.GPUType):
+			refused("min_cuda", "a %s has none, asked for %s", o.GPUType, q.MinCUDA)
+		case olderCUDA(o.CUDA, q.MinCUDA):
 			refused("min_cuda", "%s, asked for %s", o.CUDA, q.MinCUDA)
 		}
 		if len(q.Regions) > 0 && o.Region != "" && !slices.ContainsFunc(q.Regions, func(r string) bool { return strings.EqualFold(r, o.Region) }) {

@@ -125,3 +125,15 @@ func ExampleRank() {
 	fmt.Println(missed[0].Refused)
 	// Output: max_price: $3.29 per GPU and hour, at most $3.00 was asked for
 }
+
+func TestRankOtherMakers(t *testing.T) {
+	t.Parallel()
+	offers := []gpu.Offer{{GPUType: "MI300X 192GB", GPUCount: 1}, {GPUType: "A2 16GB", GPUCount: 1}}
+	kept, missed, err := gpu.Rank(offers, gpu.Query{MinCUDA: "12.0"})
+	if err != nil || len(kept) != 1 || kept[0].GPUType != "A2 16GB" || missed[0].Refused != "min_cuda: a MI300X 192GB has none, asked for 12.0" {
+		t.Errorf("Rank = %v, %v, %v", kept, missed, err)
+	}
+	if kept, _, _ = gpu.Rank(offers, gpu.Query{}); len(kept) != 2 {
+		t.Errorf("without min_cuda: %v", kept)
+	}
+}

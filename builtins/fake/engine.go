@@ -88,9 +88,13 @@ func (w *World) WithNode(ctx context.Context, spec engine.NodeSpec, fn func(ctx 
 		return err
 	}
 	defer func() {
+		var fetchErr error
+		if n.check() == nil {
+			_, fetchErr = n.fetch(context.WithoutCancel(ctx), n.base, n.id, spec.Results)
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		err = errors.Join(err, n.release())
+		err = errors.Join(err, fetchErr, n.release())
 		n.over = "its with_node ended"
 	}()
 	return fn(ctx, n)
@@ -206,7 +210,8 @@ func (r *run) conclude(ctx context.Context, opts builtins.RunOptions, cause erro
 		}
 	}
 	res = r.result()
-	fetchErr := r.fetch(ctx, &res)
+	fetched, fetchErr := r.node.fetch(ctx, j.dir, j.id, r.spec.Results)
+	res.Results = fetched
 	succeeded := res.Status == "succeeded"
 	releaseErr := r.release(r.spec.OnFailure, succeeded, fetchErr == nil || !succeeded && neverWritten(res.Results), &res)
 	return res, errors.Join(cause, fetchErr, releaseErr)
@@ -227,22 +232,22 @@ func (r *run) discard(ctx context.Context, cause error) (engine.Result, error) {
 	return res, errors.Join(cause, r.release(policy, false, true, &res))
 }
 
-// fetch brings the results here, all of them even when one fails.
-func (r *run) fetch(ctx context.Context, res *engine.Result) error {
+// fetch brings results here, all of them even when one fails. They are of a job or a node.
+func (n *node) fetch(ctx context.Context, dir, of string, specs []engine.ResultSpec) (all []engine.Fetched, err error) {
 	var failed []string
 	var cause error
-	for _, spec := range r.spec.Results {
-		local, t, err := r.node.download(ctx, r.job.dir, spec)
-		res.Results = append(res.Results, engine.Fetched{Remote: spec.Remote, Local: local, Files: t.Files, Err: err})
+	for _, spec := range specs {
+		local, t, err := n.download(ctx, dir, spec)
+		all = append(all, engine.Fetched{Remote: spec.Remote, Local: local, Files: t.Files, Err: err})
 		if err != nil {
 			failed, cause = append(failed, spec.Remote), errors.Join(cause, err)
 		}
 	}
 	if cause == nil {
-		return nil
+		return all, nil
 	}
-	return &fault.Error{
-		Kind: fault.Results, Op: "results of", Target: r.job.id, Err: fmt.Errorf("%s not complete: %w", strings.Join(failed, ", "), cause),
+	return all, &fault.Error{
+		Kind: fault.Results, Op: "results of", Target: of, Err: fmt.Errorf("%s not complete: %w", strings.Join(failed, ", "), cause),
 		Hint: "optional(path) marks what may be missing",
 	}
 }

@@ -107,8 +107,8 @@ func (w *World) interruptEntry() *builtins.Entry {
 
 func (w *World) runEntry() *builtins.Entry {
 	return builtins.Entry{
-		Name: "run", Result: "struct(exit_code, output, error)", Effect: true,
-		Doc: "Runs a whole script, as bifrost exec does, in this world. It returns the exit code, what went to standard output (the script's prints and its jobs' bytes), and what exec would say of an error, or None.",
+		Name: "run", Result: "struct(exit_code, output, log, error)", Effect: true,
+		Doc: "Runs a whole script, as bifrost exec does, in this world. It returns the exit code, what went to standard output (the script's prints and its jobs' bytes), the lines of logging (\"error: no GPU\"), and what exec would say of an error, or None.",
 		Params: []builtins.Param{
 			{Name: "file", Kind: builtins.TextKind(), Doc: "the script, from the folder of the test file"},
 			{Name: "args", Kind: builtins.StringsKind(), Default: star.NewList(nil), Doc: "its arguments; a string is one, whatever spaces it has"},
@@ -122,14 +122,16 @@ func (w *World) runEntry() *builtins.Entry {
 		if !filepath.IsAbs(file) {
 			file = filepath.Join(filepath.Dir(c.Thread().Run().Entry), file)
 		}
-		var out strings.Builder
+		var out, log strings.Builder
 		host := *w.scripts
 		host.Stdout, host.Redactor = &out, c.Thread().Run().Redactor
 		w.jobOutput.use(&out)
+		w.logging.use(&log)
 		outcome, err := host.Exec(c.Thread().Context(), file, slices.Clone(builtins.Arg[[]string](c, "args")))
 		w.jobOutput.use(nil)
+		w.logging.use(nil)
 		w.endScript()
-		values := star.StringDict{"exit_code": star.MakeInt(w.exitCode(outcome, err)), "output": star.String(out.String()), "error": star.None}
+		values := star.StringDict{"exit_code": star.MakeInt(w.exitCode(outcome, err)), "output": star.String(out.String()), "log": star.String(log.String()), "error": star.None}
 		var exit *starlark.ExitError
 		if err != nil && !errors.As(err, &exit) {
 			values["error"] = star.String(rendered(err))

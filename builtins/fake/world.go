@@ -35,6 +35,7 @@ type World struct {
 	exitCode     func(starlark.Outcome, error) int
 
 	jobOutput jobOutput
+	logging   jobOutput // what logging writes
 }
 
 // A jobOutput takes the bytes of jobs: to the script that fake.run runs, or else to the test's output.
@@ -76,6 +77,13 @@ func (w *World) Library(opts builtins.Options) *builtins.Library {
 	opts.WorkDir, opts.Clock = w.dir, w.clock
 	w.jobOutput.test = opts.JobOutput
 	opts.JobOutput = &w.jobOutput
+	show := opts.Log
+	opts.Log = func(level, text string) {
+		_, _ = io.WriteString(&w.logging, level+": "+text+"\n") // a builder or nothing takes it
+		if show != nil {
+			show(level, text)
+		}
+	}
 	opts.Modules = append(opts.Modules, w.Module())
 	return builtins.New(w, opts)
 }

@@ -115,7 +115,7 @@ release the machine is terminated; on anything but success it is held for 15m0s
 			"rent 1x A100 80GB at $1.50 per hour (runpod, secure)\n  else 1x A100 80GB at $2.00 per hour (vast, secure)\n  else 1x A100 80GB at $3.00 per hour (prime, secure)\n" +
 				"  $1.50 per hour; at most $3.00, the max_cost, which is reached after 2h0m0s\n",
 		},
-		{"with_node", `with_node(lambda n: n.gpus(), node_id = "runpod:a", keep_alive = True)`, "connect runpod:a\nrelease the machine is kept\nstops node.gpus(): how the GPUs are used, the machine knows\n"},
+		{"with_node", `with_node(lambda n: n.gpus(), node_id = "runpod:a", keep_alive = True, results = {"a": "./"})`, "connect runpod:a\nresults a to DIR/./\nrelease the machine is kept\nstops node.gpus(): how the GPUs are used, the machine knows\n"},
 		{
 			"nothing to rent", `acquire_node(provision = gpu_query(max_price = 1))`,
 			"DIR/x.star:1: no_capacity: no offer for 1x A100 at <= $1.00 per GPU and hour\nnearest: 1x A100 80GB at $1.50 (runpod, secure); max_price: $1.50 per GPU and hour, at most $1.00 was asked for\n" +

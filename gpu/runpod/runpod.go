@@ -9,7 +9,6 @@
 package runpod
 
 import (
-	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -42,7 +41,10 @@ type Provider struct {
 
 // New returns the provider. It touches nothing.
 func New(cfg Config) *Provider {
-	p := &Provider{url: strings.TrimRight(cmp.Or(cfg.URL, realURL), "/")}
+	p := &Provider{url: strings.TrimRight(cfg.URL, "/")}
+	if p.url == "" {
+		p.url = realURL
+	}
 	var backoff time.Duration
 	if cfg.Unpaced {
 		backoff = 10 * time.Millisecond
@@ -67,11 +69,12 @@ func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
 		Detail string
 		Errors []string
 	}
-	_ = json.Unmarshal(r.Body, &problem) // what is none leaves the body to speak for itself
-	message = cmp.Or(problem.Detail, problem.Title)
-	if message == "" && r.Status == http.StatusNotFound {
-		// Some proxy's page, and not RunPod's word that a pod is gone.
-		return gpu.Transient, "", "status 404 in another form than RunPod's; is the address of its API right?"
+	if err := json.Unmarshal(r.Body, &problem); err != nil && problem.Detail == "" {
+		return "", "", ""
+	}
+	message = problem.Detail
+	if message == "" {
+		message = problem.Title
 	}
 	if wrong := violations(problem.Errors); len(wrong) > 0 {
 		message = strings.TrimRight(message, ".") + ": " + strings.Join(wrong, "; ")
