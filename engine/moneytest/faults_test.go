@@ -55,7 +55,7 @@ type faultRow struct {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	var cases []faultCase
-	for _, c := range clients {
+	for _, c := range available(t) {
 		acct := cloud.New(t, c.name, cloud.Options{})
 		cases = append(cases, faultCase{provider: c.name, client: c.client, kind: none})
 		for _, op := range acct.Ops() {

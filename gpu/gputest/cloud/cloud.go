@@ -253,18 +253,27 @@ func leaveOut(t testing.TB, what string) {
 	t.Log("left out: " + what)
 }
 
-// NeedPort22 skips a test that logs in to machines at port 22, which needs an address of its own for each
-// of them, where that cannot be had. With CI=true it fails.
-func NeedPort22(t testing.TB) {
-	t.Helper()
+// Port22 is why machines at port 22 cannot be had, each of which needs an address of its own; nil where they
+// can.
+func Port22() error {
 	l, err := listenAt22()
 	if err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatalf("machines at port 22 cannot be had: %v", err)
-		}
-		t.Skipf("left out: machines at port 22 cannot be had: %v", err)
+		return fmt.Errorf("machines at port 22 cannot be had: %w", err)
 	}
-	l.Close()
+	return l.Close()
+}
+
+// NeedPort22 skips a test that logs in to machines at port 22 where they cannot be had. With CI=true it fails.
+func NeedPort22(t testing.TB) {
+	t.Helper()
+	err := Port22()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatal(err)
+	default:
+		t.Skipf("left out: %v", err)
+	}
 }
 
 func randomHex(n int) string {
