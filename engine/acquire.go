@@ -28,7 +28,8 @@ type NodeSpec struct {
 
 	Results []ResultSpec // fetched at the end of WithNode, from the last pushed workspace
 
-	job string // the job that it is for; "" means none
+	job     string        // the job that it is for; "" means none
+	timeout time.Duration // of that job; 0 is none
 }
 
 // Acquire returns a node that is ready for work. A machine that it rented is released by Close

@@ -34,6 +34,10 @@ func (e *Engine) provision(ctx context.Context, spec NodeSpec) (_ *Node, err err
 			return nil, noVolumes(query, errors.New("what fits the query is at providers without volumes"))
 		}
 	}
+	if offers, err = e.cfg.Limits.Within(offers, spec.job != "", spec.timeout, spec.MaxCost); err != nil {
+		return nil, err
+	}
+	query.MaxPrice, spec.MaxCost = lower(query.MaxPrice, e.cfg.Limits.Price), lower(spec.MaxCost, e.cfg.Limits.Cost)
 	if err := e.own(ctx, true); err != nil {
 		return nil, err
 	}

@@ -39,6 +39,8 @@ type Config struct {
 	// MaxCostPerHour is what the machines of this engine's run may cost together, in USD per hour; 0 means
 	// no limit.
 	MaxCostPerHour float64
+	// Limits are what each machine and job may cost.
+	Limits Limits
 
 	// Withhold returns why a file in a folder that is pushed or uploaded must stay here, and Protect why
 	// one that comes with a download must not be written; "" where there is no reason. Both get absolute
@@ -72,6 +74,7 @@ type Engine struct {
 	journal *journal.Journal
 	runID   string // names this process's runs in the journal and the lock that says it lives
 
+	unasked sync.Once  // says which machines nobody can look after
 	renting sync.Mutex // held from the look at what the run costs until the next machine is among it
 
 	mu       sync.Mutex

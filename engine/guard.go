@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,15 +84,14 @@ func (e *Engine) Guard(ctx context.Context, runID string) error {
 	if err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	for _, node := range nodes {
-		errs = append(errs, e.guardNode(ctx, node))
-	}
+	errs = append(errs, e.each(e.askable(nodes), func(n journal.Node) error { return e.guardNode(ctx, n) })...)
 	return errors.Join(errs...)
 }
 
-// takeOver waits for the lock of a run.
+// takeOver waits for the lock of a run, and ends meanwhile what is over its time.
 func (e *Engine) takeOver(ctx context.Context, runID string) (*journal.RunLock, error) {
-	for {
+	watch := e.newClocks()
+	for looked := time.Now(); ; {
 		free, err := e.journal.TryRun(runID)
 		if err != nil {
 			return nil, err
@@ -101,6 +101,10 @@ func (e *Engine) takeOver(ctx context.Context, runID string) (*journal.RunLock, 
 			if err == nil || fault.KindOf(err) != fault.Conflict {
 				return lock, err
 			}
+		}
+		if time.Since(looked) >= e.cfg.Timing.Watch {
+			e.warn(watch.overdue(ctx, runID))
+			looked = time.Now()
 		}
 		if err := sleep(ctx, e.cfg.Timing.Guard); err != nil {
 			return nil, err
@@ -119,17 +123,27 @@ func (e *Engine) guardJob(ctx context.Context, job journal.Job) error {
 		return nil
 	}
 	node, err := e.journal.Node(ctx, job.NodeID)
-	if err != nil || node.State == journal.NodeGone || !node.HoldUntil.IsZero() {
+	if err != nil || node.State == journal.NodeGone || !node.HoldUntil.IsZero() || len(e.askable([]journal.Node{node})) == 0 {
 		return err
 	}
 	h, _, err := e.attach(ctx, job.ID)
 	if err != nil {
 		return err
 	}
+	limited := ctx
+	if left, ok := e.newClocks().left(node, []journal.Job{job}); ok {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeoutCause(ctx, left, errOverTime)
+		defer cancel()
+	}
 	for wait := time.Second; ; wait = min(2*wait, 5*time.Minute) {
-		_, err := h.end(ctx, nil)
+		_, err := h.end(limited, nil)
 		if err == nil {
 			break
+		}
+		if errors.Is(context.Cause(limited), errOverTime) && releasable(node) {
+			e.closeJob(ctx, job.ID, journal.JobTimeout, errOverTime.Error())
+			return e.terminate(ctx, node, overTime)
 		}
 		if isLost(err) && e.machineDead(ctx, node) != "" {
 			return errors.Join(err, e.bury(ctx, h, err))
@@ -138,16 +152,15 @@ func (e *Engine) guardJob(ctx context.Context, job journal.Job) error {
 			e.closeJob(ctx, job.ID, journal.JobLost, err.Error())
 			return err
 		}
-		if !node.Deadline.IsZero() && e.now().After(node.Deadline) {
-			return e.terminate(ctx, node, "its deadline has passed")
-		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := sleep(limited, wait); err != nil && ctx.Err() != nil {
 			return err
 		}
 	}
 	_, err = e.finish(ctx, job.ID, h)
 	return err
 }
+
+var errOverTime = errors.New("it did not end at its time limit, nor did its machine")
 
 const processGone = "the bifrost process that prepared it is gone"
 
@@ -187,21 +200,52 @@ func (e *Engine) guardNode(ctx context.Context, node journal.Node) error {
 	if err != nil || !releasable(node) {
 		return err
 	}
-	if used, err := e.inUse(ctx, node); err != nil || used {
-		return err
-	}
 	if node.State == journal.NodeIntent {
 		return e.settleIntent(ctx, node)
 	}
-	for e.now().Before(node.HoldUntil) {
-		if err := sleep(ctx, min(node.HoldUntil.Sub(e.now()), 5*time.Second)); err != nil {
-			return err
-		}
-		if node, err = e.journal.Node(ctx, node.ID); err != nil || !releasable(node) {
-			return err
-		}
+	if node, err = e.whileNeeded(ctx, node); err != nil || !releasable(node) {
+		return err
 	}
 	return e.terminate(ctx, node, "nobody needs it any more")
+}
+
+// whileNeeded waits while a machine is held, or used by a job that lives on its own until its hard limit.
+// A job without one keeps its machine: the node that is returned is then not releasable.
+func (e *Engine) whileNeeded(ctx context.Context, node journal.Node) (journal.Node, error) {
+	watch := e.newClocks()
+	began, until := time.Now(), node.HoldUntil
+	hold := max(until.Sub(e.now()), 0)
+	for {
+		jobs, err := e.journal.Jobs(ctx, journal.JobFilter{NodeID: node.ID})
+		if err != nil {
+			return node, err
+		}
+		left, limited := hold-time.Since(began), true
+		if livesOn(jobs) {
+			if left, limited = watch.left(node, jobs); !limited {
+				node.Keep = true
+				return node, nil
+			}
+		}
+		if left <= 0 {
+			return node, nil
+		}
+		if err := sleep(ctx, min(left, e.cfg.Timing.Watch)); err != nil {
+			return node, err
+		}
+		if node, err = e.journal.Node(ctx, node.ID); err != nil || !releasable(node) {
+			return node, err
+		}
+		if !node.HoldUntil.Equal(until) {
+			began, until = time.Now(), node.HoldUntil
+			hold = max(until.Sub(e.now()), 0)
+		}
+	}
+}
+
+// livesOn reports whether a job that was started to live on its own is among these.
+func livesOn(jobs []journal.Job) bool {
+	return slices.ContainsFunc(jobs, func(j journal.Job) bool { return j.State == journal.JobRunning && !j.Finish })
 }
 
 // releasable reports whether bifrost may end the machine on its own.
@@ -215,12 +259,7 @@ func (e *Engine) inUse(ctx context.Context, node journal.Node) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, job := range jobs {
-		if job.State == journal.JobRunning && !job.Finish {
-			return true, nil
-		}
-	}
-	return false, nil
+	return livesOn(jobs), nil
 }
 
 func (e *Engine) runNodes(ctx context.Context, runID string) ([]journal.Node, error) {

@@ -37,8 +37,8 @@ func (e *Engine) ListNodes(ctx context.Context) ([]*Node, error) {
 		inst, exists := there[rec.ID]
 		delete(there, rec.ID)
 		_, asked := lists[rec.Provider]
-		if rec.Provider == providerSSH || rec.State == journal.NodeIntent || asked && !exists {
-			continue // nobody rented it, or it is not there
+		if rec.Provider == providerSSH || rec.State == journal.NodeIntent || asked && !exists && rec.State != journal.NodeCreated {
+			continue // nobody rented it, or it is not there; one that is new may not be shown yet
 		}
 		if exists {
 			describe(&rec, inst)

@@ -38,8 +38,8 @@ func (e *Engine) Offers(ctx context.Context, query gpu.Query, explain bool) (Off
 			ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("no answer within %s", limit))
 			defer cancel()
 			if answers[i], errs[i] = p.Offers(ctx, query); errs[i] != nil {
-				if ctx.Err() != nil {
-					errs[i] = context.Cause(ctx) // whatever became of the call
+				if cause := context.Cause(ctx); cause != nil && !errors.Is(errs[i], cause) {
+					errs[i] = cause // else the error says what was in the way all the time, too
 				}
 				errs[i] = providerFault("offers", p.Name(), errs[i])
 			}

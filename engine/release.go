@@ -102,7 +102,10 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 	defer func() { end("gone, confirmed", err) }()
 	p, err := e.provider(rec.Provider)
 	if err != nil {
-		return err
+		return &fault.Error{
+			Kind: fault.Unreleased, Op: "release", Target: rec.ID, Err: err,
+			Hint: fmt.Sprintf("it may still cost $%.2f per hour: bifrost terminate %s ends it once the key is there, or do it at the provider's console", rec.PricePerHour, rec.ID),
+		}
 	}
 	_, id, _ := strings.Cut(rec.ID, ":")
 	seen, err := e.confirmOurs(ctx, p, rec, id)
@@ -115,7 +118,9 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 			gone = true
 			return nil
 		}
-		n.State, n.Note = journal.NodeReleasing, why
+		if n.State != journal.NodeReleasing { // the first reason is the one to know
+			n.State, n.Note = journal.NodeReleasing, why
+		}
 		return nil
 	})
 	if err != nil {

@@ -221,11 +221,7 @@ var errNotShown = errors.New("the provider shows no machine of this name")
 func (e *Engine) look(ctx context.Context, p gpu.Provider, rec journal.Node) (gpu.Instance, error) {
 	began := time.Now()
 	for wait := e.cfg.Timing.AdoptPoll; ; wait = min(2*wait, 20*e.cfg.Timing.AdoptPoll) {
-		var all []gpu.Instance
-		err := e.asked(ctx, func(ctx context.Context) (err error) {
-			all, err = p.List(ctx)
-			return err
-		})
+		all, err := e.list(ctx, p)
 		var found []gpu.Instance
 		for _, inst := range all {
 			if inst.Name == rec.Name && inst.State != gpu.Terminated {

@@ -12,6 +12,7 @@ import (
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/engine/report"
 	"github.com/bifrost-run/bifrost/engine/session"
+	"github.com/bifrost-run/bifrost/gpu"
 )
 
 // RunOptions say what Run does while the job runs.
@@ -171,7 +172,7 @@ func (r *run) launch(ctx context.Context) (*Handle, error) {
 		return nil, err
 	}
 	node, err := e.acquire(ctx, NodeSpec{
-		Provision: r.job.Provision, SSH: r.job.SSH, NodeID: r.job.NodeID, KeepAlive: r.job.KeepAlive, MaxCost: r.job.MaxCost, job: r.id,
+		Provision: r.job.Provision, SSH: r.job.SSH, NodeID: r.job.NodeID, KeepAlive: r.job.KeepAlive, MaxCost: r.job.MaxCost, job: r.id, timeout: r.job.Timeout,
 	})
 	if err != nil {
 		return nil, err
@@ -183,12 +184,10 @@ func (r *run) launch(ctx context.Context) (*Handle, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if price := node.PricePerHour(); r.job.MaxCost > 0 && price > 0 {
-		if limit := affordable(r.job.MaxCost, price); r.job.Timeout == 0 || limit < r.job.Timeout {
-			r.job.Timeout = limit
-		}
-	}
 	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.limit(); err != nil {
 		return nil, err
 	}
 	dir, log := join(node.base(), r.job.WorkingDir), r.job.LogFile
@@ -196,6 +195,27 @@ func (r *run) launch(ctx context.Context) (*Handle, error) {
 		log = join(dir, log)
 	}
 	return node.start(ctx, r.id, r.job, dir, log)
+}
+
+// limit shortens the job's time to what is left of its max_cost. The machine has cost since it was created.
+func (r *run) limit() error {
+	price := r.node.PricePerHour()
+	if r.job.MaxCost <= 0 || price <= 0 {
+		return nil
+	}
+	spent := time.Duration(r.cost() / price * float64(time.Hour))
+	left := affordable(r.job.MaxCost, price) - spent
+	if left < time.Second {
+		return &fault.Error{
+			Kind: fault.Budget, Op: "start", Target: r.id,
+			Err:  fmt.Errorf("max_cost $%s is spent: the machine cost $%.2f in the %s before the job began", gpu.Dollars(r.job.MaxCost), r.cost(), spent.Round(time.Second)),
+			Hint: "raise max_cost, or do less before the job",
+		}
+	}
+	if r.job.Timeout == 0 || left < r.job.Timeout {
+		r.job.Timeout = left
+	}
+	return nil
 }
 
 // prepare makes the node ready for the command: the code, the script's own preparations, the

@@ -4,27 +4,65 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/journal"
+	"github.com/bifrost-run/bifrost/engine/report"
 	"github.com/bifrost-run/bifrost/gpu"
 )
 
 // Settle looks after what dead processes left: machines and jobs of runs that nobody attends to get
 // a guardian, or, where there is none to start, are brought to their end here. Every command calls
-// it in the background; it is quick and silent when there is nothing.
+// it in the background; it is quick and silent when there is nothing. Machines of providers that cannot
+// be asked are told of once.
 func (e *Engine) Settle(ctx context.Context) error {
 	runs, err := e.orphans(ctx)
-	var errs []error
-	for _, runID := range runs {
+	errs := make([]error, len(runs))
+	var wg sync.WaitGroup
+	for i, runID := range runs {
 		if len(e.cfg.Guardian) > 0 {
-			errs = append(errs, e.spawnGuardian(runID))
+			errs[i] = e.spawnGuardian(runID)
 		} else {
-			errs = append(errs, e.Guard(ctx, runID))
+			wg.Go(func() { errs[i] = e.Guard(ctx, runID) })
 		}
 	}
+	wg.Wait()
 	return errors.Join(append(errs, err)...)
+}
+
+// askable drops the machines of providers that cannot be asked, and says once what they cost.
+func (e *Engine) askable(nodes []journal.Node) []journal.Node {
+	var can []journal.Node
+	count, cost := map[string]int{}, map[string]float64{}
+	for _, n := range nodes {
+		if _, absent := e.cfg.Absent[n.Provider]; !absent || n.State == journal.NodeGone {
+			can = append(can, n)
+			continue
+		}
+		count[n.Provider]++
+		cost[n.Provider] += n.PricePerHour
+	}
+	if len(count) > 0 {
+		e.unasked.Do(func() {
+			for _, name := range slices.Sorted(maps.Keys(count)) {
+				e.cfg.Report.Emit(report.Event{Kind: report.Warning, Text: fmt.Sprintf(
+					"%s: %s of it cannot be checked or ended and may cost $%.2f per hour: %s",
+					name, machines(count[name]), cost[name], e.cfg.Absent[name])})
+			}
+		})
+	}
+	return can
+}
+
+func machines(n int) string {
+	if n == 1 {
+		return "1 machine"
+	}
+	return fmt.Sprintf("%d machines", n)
 }
 
 // orphans lists the runs that something is left of and that nobody attends to.
@@ -38,18 +76,26 @@ func (e *Engine) orphans(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	var candidates []string
+	beyond := map[string]bool{} // ids of machines that nobody can reach from here
 	for _, n := range nodes {
+		beyond[n.ID] = true
+	}
+	for _, n := range e.askable(nodes) {
+		delete(beyond, n.ID)
 		if !releasable(n) {
 			continue
 		}
-		if used, err := e.inUse(ctx, n); err != nil {
+		jobs, err := e.journal.Jobs(ctx, journal.JobFilter{NodeID: n.ID})
+		if err != nil {
 			return nil, err
-		} else if !used {
+		}
+		// A job that lives on its own is left alone; but one with a limit gets somebody who watches that.
+		if !livesOn(jobs) || len(e.cfg.Guardian) > 0 && !hardLimit(n, jobs).IsZero() {
 			candidates = append(candidates, n.RunID)
 		}
 	}
 	for _, j := range jobs {
-		if j.Finish || j.State != journal.JobRunning {
+		if (j.Finish || j.State != journal.JobRunning) && !beyond[j.NodeID] {
 			candidates = append(candidates, j.RunID)
 		}
 	}
@@ -87,8 +133,9 @@ func (e *Engine) Reap(ctx context.Context, dryRun bool) ([]Reaped, error) {
 		return nil, err
 	}
 	var out []Reaped
+	var mine []journal.Node
 	known := map[string]journal.Node{}
-	for _, n := range nodes {
+	for _, n := range e.askable(nodes) {
 		known[n.Name] = n
 		if !releasable(n) || n.RunID == e.runID {
 			continue
@@ -108,20 +155,25 @@ func (e *Engine) Reap(ctx context.Context, dryRun bool) ([]Reaped, error) {
 		if n.State == journal.NodeReleasing {
 			r.Why = "its termination was not confirmed"
 		}
-		if !dryRun {
-			r.Err = e.reap(ctx, n)
+		mine, out = append(mine, n), append(out, r)
+	}
+	if !dryRun {
+		for i, err := range e.each(mine, func(n journal.Node) error { return e.reap(ctx, n) }) {
+			out[i].Err = err
 		}
-		out = append(out, r)
+	}
+	lists, err := e.listAll(ctx)
+	if err != nil {
+		return out, err
+	}
+	ended := map[string]bool{}
+	for _, n := range mine {
+		ended[n.Name] = true // what the lists may still show of them was read back as gone, or is among the errors
 	}
 	for _, p := range e.cfg.Providers {
-		insts, err := p.List(ctx)
-		if err != nil {
-			e.warn(providerFault("list", p.Name(), err))
-			continue
-		}
-		for _, inst := range insts {
+		for _, inst := range lists[p.Name()] {
 			n, ours := known[inst.Name]
-			if !strings.HasPrefix(inst.Name, "bifrost-") || inst.State == gpu.Terminated || ours && n.State != journal.NodeGone {
+			if !strings.HasPrefix(inst.Name, "bifrost-") || ours && n.State != journal.NodeGone || ended[inst.Name] {
 				continue
 			}
 			r := Reaped{Node: journal.Node{ID: p.Name() + ":" + inst.ID, Name: inst.Name, Provider: p.Name(), PricePerHour: inst.PricePerHour}}
@@ -129,7 +181,7 @@ func (e *Engine) Reap(ctx context.Context, dryRun bool) ([]Reaped, error) {
 			if ours {
 				r.Why = "the journal says that it is gone, but it is there"
 				if !dryRun {
-					r.Err = e.terminateConfirmed(ctx, p, inst.ID, true)
+					r.Err = e.endRisen(ctx, p, r.Node, inst.ID)
 				}
 			}
 			out = append(out, r)
@@ -138,10 +190,35 @@ func (e *Engine) Reap(ctx context.Context, dryRun bool) ([]Reaped, error) {
 	return out, nil
 }
 
+// endRisen ends a machine that the journal took for gone.
+func (e *Engine) endRisen(ctx context.Context, p gpu.Provider, n journal.Node, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timing.Release)
+	defer cancel()
+	if err := e.terminateConfirmed(ctx, p, id, true); err != nil {
+		return unreleased(n, err)
+	}
+	return nil
+}
+
+// list lists what a provider's account has, in bounded time.
+func (e *Engine) list(ctx context.Context, p gpu.Provider) (all []gpu.Instance, err error) {
+	err = e.asked(ctx, func(ctx context.Context) (err error) {
+		all, err = p.List(ctx)
+		return err
+	})
+	if err != nil && ctx.Err() == nil {
+		err = providerFault("list", p.Name(), err)
+	}
+	return all, err
+}
+
+// reap ends one machine, in bounded time.
 func (e *Engine) reap(ctx context.Context, n journal.Node) error {
 	if n.State == journal.NodeIntent {
 		return e.settleIntent(ctx, n)
 	}
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timing.Release)
+	defer cancel()
 	return e.terminate(ctx, n, "reaped")
 }
 

@@ -22,7 +22,7 @@ func TestCannotAct(t *testing.T) {
 		"time": {"Duration", "Time", "Now", "Second", "Hour"},
 		"github.com/bifrost-run/bifrost/builtins": {"Engine", "Clock", "Job", "RunOptions", "Handle", "Node", "Server"},
 		"github.com/bifrost-run/bifrost/engine": {
-			"DefaultWorkspace", "Exec", "ExecResult", "Failure", "GPU", "Job", "LogOptions", "NoOffer", "NodeSpec", "Offers", "Result", "Serve", "Step", "Submit", "Transfer",
+			"DefaultWorkspace", "Exec", "ExecResult", "Failure", "GPU", "Job", "Limits", "LogOptions", "NoOffer", "NodeSpec", "Offers", "Result", "Serve", "Step", "Submit", "Transfer",
 		},
 		"github.com/bifrost-run/bifrost/gpu": {"Offer", "Query"},
 	}

@@ -20,6 +20,8 @@ var (
 
 // An Engine tells of steps and takes none. It is safe for concurrent use.
 type Engine struct {
+	Limits engine.Limits // that the run would have; set before it begins
+
 	world World
 	tell  func(Step)
 
@@ -82,7 +84,7 @@ func (e *Engine) Start(ctx context.Context, j builtins.Job, finish bool) (builti
 
 // Acquire implements builtins.Engine.
 func (e *Engine) Acquire(ctx context.Context, spec engine.NodeSpec) (builtins.Node, error) {
-	n, err := e.acquire(ctx, spec, 0)
+	n, err := e.acquire(ctx, spec, false, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +93,7 @@ func (e *Engine) Acquire(ctx context.Context, spec engine.NodeSpec) (builtins.No
 
 // WithNode implements builtins.Engine.
 func (e *Engine) WithNode(ctx context.Context, spec engine.NodeSpec, fn func(ctx context.Context, n builtins.Node) error) error {
-	n, err := e.acquire(ctx, spec, 0)
+	n, err := e.acquire(ctx, spec, false, 0)
 	if err != nil {
 		return err
 	}
@@ -120,8 +122,8 @@ func (e *Engine) FindNode(_ context.Context, name string) (builtins.Node, error)
 	return nil, stop("find_node(%q): a plan holds no machines that could be acted on", name)
 }
 
-// acquire tells which machine it would be. The timeout is that of the job that it is for.
-func (e *Engine) acquire(ctx context.Context, spec engine.NodeSpec, timeout time.Duration) (*node, error) {
+// acquire tells which machine it would be, and whether it is for a job, with the timeout of that.
+func (e *Engine) acquire(ctx context.Context, spec engine.NodeSpec, job bool, timeout time.Duration) (*node, error) {
 	n := &node{engine: e, keep: spec.KeepAlive != nil && *spec.KeepAlive, keepSaid: spec.KeepAlive != nil}
 	switch {
 	case spec.Provision != nil:
@@ -134,6 +136,9 @@ func (e *Engine) acquire(ctx context.Context, spec engine.NodeSpec, timeout time
 			}
 		}
 		if err != nil {
+			return nil, err
+		}
+		if found.Kept, err = e.Limits.Within(found.Kept, job, timeout, spec.MaxCost); err != nil {
 			return nil, err
 		}
 		best := found.Kept[0]
@@ -156,7 +161,7 @@ func (e *Engine) launch(ctx context.Context, j builtins.Job) (*node, error) {
 	if err := j.Check(); err != nil {
 		return nil, err
 	}
-	n, err := e.acquire(ctx, engine.NodeSpec{Provision: j.Provision, SSH: j.SSH, NodeID: j.NodeID, KeepAlive: j.KeepAlive, MaxCost: j.MaxCost}, j.Timeout)
+	n, err := e.acquire(ctx, engine.NodeSpec{Provision: j.Provision, SSH: j.SSH, NodeID: j.NodeID, KeepAlive: j.KeepAlive, MaxCost: j.MaxCost}, true, j.Timeout)
 	if err != nil {
 		return nil, err
 	}

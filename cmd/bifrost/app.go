@@ -48,10 +48,10 @@ type app struct {
 	verbose  bool   // -v
 	trace    bool   // --trace
 
-	guard          *policy.Judge // decides what the script may do; nil without a script
-	byHand         bool          // files are copied because the user said so, not a script
-	maxCostPerHour float64       // USD of the machines of a run; 0 means no limit
-	keyboard       chan struct{} // holds one: whoever reads what is typed
+	guard    *policy.Judge // decides what the script may do; nil without a script
+	byHand   bool          // files are copied because the user said so, not a script
+	limits   limits        // of what a run may spend
+	keyboard chan struct{} // holds one: whoever reads what is typed
 
 	accts   []account          // nil until accounts is called
 	dotenvs []dotenv           // those that were read, the first goes before the others
@@ -176,7 +176,8 @@ func (a *app) config() (engine.Config, error) {
 		Guardian:     []string{a.env.Executable, "guardian"},
 		GuardianEnv:  os.Environ(),
 
-		MaxCostPerHour: a.maxCostPerHour, Withhold: a.withhold, Protect: a.protect,
+		Limits: engine.Limits{Price: a.limits.price, Cost: a.limits.cost}, MaxCostPerHour: a.limits.perHour,
+		Withhold: a.withhold, Protect: a.protect,
 		Report: func(e report.Event) {
 			if a.watch != nil {
 				a.watch(e)

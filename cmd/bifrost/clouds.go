@@ -15,6 +15,7 @@ import (
 	"github.com/bifrost-run/bifrost/builtins"
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/lambda"
 	"github.com/bifrost-run/bifrost/gpu/prime"
 	"github.com/bifrost-run/bifrost/gpu/runpod"
 	"github.com/bifrost-run/bifrost/gpu/vast"
@@ -34,6 +35,7 @@ func clouds() []cloud {
 	return []cloud{
 		{runpod.Name, "RUNPOD_API_KEY", "BIFROST_RUNPOD_URL", func(key, url string) gpu.Provider { return runpod.New(runpod.Config{Key: key, URL: url}) }},
 		{vast.Name, "VAST_API_KEY", "BIFROST_VAST_URL", func(key, url string) gpu.Provider { return vast.New(vast.Config{Key: key, URL: url}) }},
+		{lambda.Name, "LAMBDA_API_KEY", "BIFROST_LAMBDA_URL", func(key, url string) gpu.Provider { return lambda.New(lambda.Config{Key: key, URL: url}) }},
 		{prime.Name, "PRIME_API_KEY", "BIFROST_PRIME_URL", func(key, url string) gpu.Provider { return prime.New(prime.Config{Key: key, URL: url}) }},
 	}
 }
@@ -169,8 +171,6 @@ func (a *app) checkAccount(ctx context.Context, acct account) finding {
 	switch {
 	case errors.As(err, &refusal) && (refusal.Kind == gpu.Auth || refusal.Kind == gpu.Forbidden):
 		return finding{verdictWarn, acct.name, fmt.Sprintf("%s, and is refused: %v", what, err), "make a new key at the provider's console"}
-	case err != nil && ctx.Err() != nil:
-		return finding{verdictWarn, acct.name, fmt.Sprintf("%s: %v", what, context.Cause(ctx)), "see whether the provider is up and this machine has a network"}
 	case err != nil:
 		return finding{verdictWarn, acct.name, fmt.Sprintf("%s: %v", what, err), "see whether the provider is up and this machine has a network"}
 	}

@@ -23,10 +23,11 @@ import (
 )
 
 // TestClouds runs testdata/clouds at a test cloud of each provider: the program as it is, with its own
-// clients. In the scripts $PROVIDER is the provider's name and $KEYVAR the variable of its key.
+// clients. In the scripts $PROVIDER is the provider's name, $KEYVAR the variable of its key and $OTHER the
+// name of another provider.
 func TestClouds(t *testing.T) {
 	t.Parallel()
-	for _, c := range clouds() {
+	for i, c := range clouds() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			if c.name == "lambda" { // SSH to its machines is always at that port
@@ -37,6 +38,7 @@ func TestClouds(t *testing.T) {
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("PROVIDER", c.name)
 					env.Setenv("KEYVAR", c.keyVar)
+					env.Setenv("OTHER", clouds()[(i+1)%len(clouds())].name)
 					env.Values[accountsKey{}] = map[string]*testcloud.Account{}
 					return nil
 				},
@@ -209,6 +211,9 @@ func TestKeysOfAllClouds(t *testing.T) {
 		if !policy.IsProviderKey(c.keyVar) {
 			t.Errorf("a script may read %s", c.keyVar)
 		}
+	}
+	if len(clouds()) != len(policy.ProviderKeys()) {
+		t.Errorf("%d clouds; scripts may not read %q", len(clouds()), policy.ProviderKeys())
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/cmd/bifrost/internal/screen"
 	"github.com/bifrost-run/bifrost/engine"
+	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/gpu"
 )
 
@@ -80,7 +81,8 @@ EXIT STATUS
 				return err
 			}
 			if len(found.Kept) == 0 {
-				return engine.NoOffer(query, found.Missed)
+				err := engine.NoOffer(query, found.Missed)
+				return &fault.Error{Kind: fault.KindOf(err), Err: err, Hint: flagWords.Replace(fault.HintOf(err))}
 			}
 			return nil
 		},
@@ -100,6 +102,12 @@ EXIT STATUS
 	flags.BoolVarP(&quiet, "quiet", "q", false, "ids only")
 	return cmd
 }
+
+// flagWords says in flags what a hint says in arguments of gpu_query.
+var flagWords = strings.NewReplacer(
+	"raise max_price to ", "--max-price ", "min_vram_gb = ", "--min-vram ", "cloud_type = ", "--cloud-type ", "min_cuda = ", "--min-cuda ",
+	"spot = True", "--spot", "spot = False", "leave out --spot", "change regions", "another --region", "type = ", "--gpu ", "count = ", "--gpu TYPE:",
+)
 
 // checkQuery puts TYPE:COUNT into the query and says what is wrong with it.
 func checkQuery(cmd *cobra.Command, q *gpu.Query, gpus string) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +20,17 @@ import (
 // permissions are what the flags of a command say about what its script may do. They are added to what
 // bifrost.toml says.
 type permissions struct {
-	cmd            *cobra.Command
-	allow, deny    map[policy.Capability]*[]string
-	maxCostPerHour float64
-	dry            bool // no answer is written to bifrost.toml
+	cmd         *cobra.Command
+	allow, deny map[policy.Capability]*[]string
+	limits      limits
+	dry         bool // no answer is written to bifrost.toml
+}
+
+// limits are what a run may spend, in USD; 0 means no limit.
+type limits struct {
+	price   float64 // per GPU and hour
+	cost    float64 // for one job
+	perHour float64 // of the machines of the run
 }
 
 // addPolicyFlags gives a command that runs a script the flags for what the script may do.
@@ -46,7 +54,9 @@ func addPolicyFlags(cmd *cobra.Command) *permissions {
 		p.allow[f.capability] = flags.StringSlice("allow-"+key, nil, f.allow+" ("+f.what+", comma between)")
 		p.deny[f.capability] = flags.StringSlice("deny-"+key, nil, "never let it "+f.deny+" these "+f.what+", whatever is allowed")
 	}
-	flags.Float64Var(&p.maxCostPerHour, "max-cost-per-hour", 0, "rent nothing that brings the machines of this run above `USD` per hour")
+	flags.Float64Var(&p.limits.price, "max-price", 0, "rent nothing that costs more than `USD` per GPU and hour")
+	flags.Float64Var(&p.limits.cost, "max-cost", 0, "rent nothing for a job that could cost more than `USD`")
+	flags.Float64Var(&p.limits.perHour, "max-cost-per-hour", 0, "rent nothing that brings the machines of this run above `USD` per hour")
 	return p
 }
 
@@ -78,8 +88,13 @@ func (p *permissions) addTo(rules *policy.Rules, home string) error {
 			}
 		}
 	}
-	if cost := p.maxCostPerHour; p.cmd.Flags().Changed("max-cost-per-hour") && !(cost > 0 && cost <= math.MaxFloat64) {
-		return usage(p.cmd, "write USD per hour above 0", "--max-cost-per-hour %v is no price", cost)
+	for _, f := range []struct {
+		name, unit string
+		usd        float64
+	}{{"max-price", "USD per GPU and hour", p.limits.price}, {"max-cost", "USD", p.limits.cost}, {"max-cost-per-hour", "USD per hour", p.limits.perHour}} {
+		if p.cmd.Flags().Changed(f.name) && !(f.usd > 0 && f.usd <= math.MaxFloat64) {
+			return usage(p.cmd, "write "+f.unit+" above 0", "--%s %v is no price", f.name, f.usd)
+		}
 	}
 	return nil
 }
@@ -104,9 +119,8 @@ func (a *app) judgeIn(root, name string, p *permissions) (*policy.Judge, error) 
 	if err := p.addTo(&rules, a.env.Home); err != nil {
 		return nil, err
 	}
-	a.maxCostPerHour = c.MaxCostPerHour
-	if p.maxCostPerHour > 0 {
-		a.maxCostPerHour = p.maxCostPerHour
+	a.limits = limits{
+		price: cmp.Or(p.limits.price, c.MaxPrice), cost: cmp.Or(p.limits.cost, c.MaxCost), perHour: cmp.Or(p.limits.perHour, c.MaxCostPerHour),
 	}
 	a.dotenv(root)
 	cfg := policy.Config{

@@ -106,6 +106,7 @@ func (a *app) plan(ctx context.Context, file string, args []string, limits starl
 		return err
 	}
 	host.Gate = policy.NewGate(judge.Decide)
+	e.Limits = engine.Limits{Price: a.limits.price, Cost: a.limits.cost}
 	outcome, err := host.Exec(ctx, file, args)
 	var stopped *plan.StopError
 	var shown *starlark.Error

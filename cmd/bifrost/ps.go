@@ -31,12 +31,15 @@ func newPs(a *app) *cobra.Command {
 		GroupID: groupWatch,
 		Long: `Lists the jobs that are not over and the machines that are not gone, those of other terminals too; your
 own machines (ssh=) only while a job is on them. The machines of running jobs are asked how the jobs are; one that does not answer within 3 seconds is
-shown as unreachable.
+shown as unreachable. A machine's state is in upper case where it may cost money that nobody wants to spend:
+RELEASING until its provider has confirmed that it is gone. LEFT is when bifrost ends it at the latest. SWITCH
+is node where the machine itself ends then, whatever becomes of this computer: shown only once that was read
+back from it; client only where it is for bifrost alone.
 
 --json prints {"version": 1, "jobs": [...], "nodes": [...]}. Fields of jobs: id, state, reachable,
 exit_code, signal, reason, node, command, script, created, started, ended, timeout_s, log, results
 ({remote, local}). Of nodes: id, state, gpu_type, gpu_count, price_per_hour, spent, created, ended,
-until, keep, note. Times are RFC 3339, prices USD; what is not known is absent.`,
+until, keep, switch (armed, off, client only), switch_until, note. Times are RFC 3339, prices USD; what is not known is absent.`,
 		Example: `  bifrost ps
   bifrost ps -a
   bifrost terminate $(bifrost ps -q)`,
@@ -163,9 +166,9 @@ func (l listing) write(w io.Writer) error {
 	for _, j := range l.Jobs {
 		jobs.Row(j.ID, l.jobState(j), l.age(j.Created), l.left(jobUntil(j)), j.NodeID, shorten(j.Command, 40))
 	}
-	nodes := screen.NewTable("node", "state", "gpus", ">age", ">$/hour", ">spent", ">left", "job")
+	nodes := screen.NewTable("node", "state", "gpus", ">age", ">$/hour", ">spent", ">left", "switch", "job")
 	for _, n := range l.Nodes {
-		nodes.Row(n.ID, nodeState(n), gpus(n), l.age(n.Created), price(n), spent(n), l.left(nodeUntil(n)), l.jobOf(n))
+		nodes.Row(n.ID, nodeState(n), gpus(n), l.age(n.Created), price(n), spent(n), l.left(nodeUntil(n)), switchWord(n), l.jobOf(n))
 	}
 	if jobs.Len() > 0 {
 		if err := jobs.Write(w); err != nil {
@@ -204,6 +207,18 @@ func nodeState(n journal.Node) string {
 		return "held"
 	}
 	return string(n.State)
+}
+
+// switchWord is who ends a machine that nobody needs any more: the node itself where that was read back,
+// else only bifrost. What is gone, and what nobody rented, has none.
+func switchWord(n journal.Node) string {
+	switch {
+	case n.Provider == "ssh" || n.State == journal.NodeGone || n.State == journal.NodeIntent:
+		return ""
+	case n.Switch == journal.SwitchArmed:
+		return "node"
+	}
+	return string(journal.SwitchNone)
 }
 
 func gpus(n journal.Node) string {
@@ -320,6 +335,8 @@ type (
 		Ended        *time.Time `json:"ended,omitempty"`
 		Until        *time.Time `json:"until,omitempty"`
 		Keep         bool       `json:"keep"`
+		Switch       string     `json:"switch,omitempty"`
+		SwitchUntil  *time.Time `json:"switch_until,omitempty"`
 		Note         string     `json:"note,omitempty"`
 	}
 )
@@ -343,7 +360,7 @@ func (l listing) json() jsonListing {
 	for _, n := range l.Nodes {
 		list.Nodes = append(list.Nodes, jsonNode{
 			ID: n.ID, State: string(n.State), GPUType: n.GPUType, GPUCount: n.GPUCount, PricePerHour: n.PricePerHour, Spent: engine.Cost(n),
-			Created: moment(n.Created), Ended: moment(n.Ended), Until: moment(nodeUntil(n)), Keep: n.Keep, Note: n.Note,
+			Created: moment(n.Created), Ended: moment(n.Ended), Until: moment(nodeUntil(n)), Keep: n.Keep, Switch: string(n.Switch), SwitchUntil: moment(n.SwitchUntil), Note: n.Note,
 		})
 	}
 	return list

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -19,7 +20,8 @@ func newReap(a *app) *cobra.Command {
 		Long: `Finishes what processes that were killed left open, and waits for it: machines whose run is gone,
 terminations that were not confirmed, creations without a clear answer. Machines that are in use, kept
 or held are left alone. One that carries bifrost's name and is not in this journal is listed, never
-touched: it may be a colleague's.
+touched: it may be a colleague's. A machine whose provider cannot be asked, because its key is not set, is
+told.
 
 EXIT STATUS
   0 nothing is left; 204 a termination is not confirmed and the machine may still cost money`,
@@ -31,6 +33,9 @@ EXIT STATUS
 			defer stop()
 			eng, err := a.engine()
 			if err != nil {
+				return err
+			}
+			if err := a.tellUnreachable(ctx, eng); err != nil {
 				return err
 			}
 			reaped, err := eng.Reap(ctx, dry)
@@ -49,6 +54,22 @@ EXIT STATUS
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "only list them")
 	return cmd
+}
+
+// tellUnreachable warns of the machines whose providers cannot be asked.
+func (a *app) tellUnreachable(ctx context.Context, eng *engine.Engine) error {
+	nodes, err := eng.Nodes(ctx, false)
+	if err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		for _, acct := range a.accounts() {
+			if acct.name == n.Provider && acct.missing != "" {
+				a.screen.Warn(fmt.Sprintf("%s cannot be looked at: %s; it may cost %s per hour", n.ID, acct.missing, screen.Money(n.PricePerHour)))
+			}
+		}
+	}
+	return nil
 }
 
 func reapTable(reaped []engine.Reaped, dry bool) *screen.Table {

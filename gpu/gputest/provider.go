@@ -255,9 +255,7 @@ func TestLogin(t *testing.T, p gpu.Provider) {
 	created := Create(t, p, req)
 	inst := await(t, p, created.ID, func(s gpu.State) bool { return s == gpu.Running })
 	dial := func(key ssh.Signer) error {
-		client, err := ssh.Dial("tcp", net.JoinHostPort(inst.Host, strconv.Itoa(inst.Port)), &ssh.ClientConfig{
-			User: inst.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience,
-		})
+		client, err := logIn(inst, key)
 		if err != nil {
 			return err
 		}
@@ -275,6 +273,56 @@ func TestLogin(t *testing.T, p gpu.Provider) {
 	await(t, p, created.ID, func(s gpu.State) bool { return s == gpu.Terminated })
 	if err := dial(signer); err == nil {
 		t.Error("somebody could log in after the end")
+	}
+}
+
+func logIn(inst gpu.Instance, key ssh.Signer) (*ssh.Client, error) {
+	return ssh.Dial("tcp", net.JoinHostPort(inst.Host, strconv.Itoa(inst.Port)), &ssh.ClientConfig{
+		User: inst.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.InsecureIgnoreHostKey(), Timeout: patience,
+	})
+}
+
+// TestSelfEnd checks that an instance can end itself, and no other, with nothing but what it has. The provider
+// is a gpu.SelfEnder whose instances have their keys.
+func TestSelfEnd(t *testing.T, p gpu.Provider) {
+	ender, ok := p.(gpu.SelfEnder)
+	if !ok {
+		t.Fatalf("%s is no gpu.SelfEnder", p.Name())
+	}
+	req, signer := NewRequest(t, p)
+	other := req
+	other.Name = newName()
+	created, neighbour := Create(t, p, req), Create(t, p, other)
+	inst := await(t, p, created.ID, func(s gpu.State) bool { return s == gpu.Running })
+	client, err := logIn(inst, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	run := func(script, argument string) (string, error) {
+		session, err := client.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer session.Close()
+		session.Stdin = strings.NewReader(script)
+		out, err := session.CombinedOutput("sh -s " + argument)
+		return string(out), err
+	}
+	if out, err := run(ender.EndScript(inst.ID), "check"); err != nil {
+		t.Fatalf("check: got %v, %s, want that it would work", err, out)
+	}
+	if out, err := run(ender.EndScript(neighbour.ID), ""); err == nil {
+		t.Errorf("another instance's script: got success, %s", out)
+	}
+	for _, id := range []string{inst.ID, neighbour.ID} {
+		await(t, p, id, func(s gpu.State) bool { return s == gpu.Running })
+	}
+	out, err := run(ender.EndScript(inst.ID), "") // it may end before the machine that it runs on, or after it
+	t.Logf("the script: %v %s", err, out)
+	await(t, p, inst.ID, func(s gpu.State) bool { return s == gpu.Terminated })
+	if back, err := p.Get(t.Context(), neighbour.ID); err != nil || back.State != gpu.Running {
+		t.Errorf("the other instance: got %+v, %v, want it running", back, err)
 	}
 }
 

@@ -101,7 +101,12 @@ func (c *Client) refusal(call Call, resp *http.Response, body []byte) error {
 	}
 	var message string
 	refused.Kind, refused.Code, message = read(Refused{Op: call.Op, Status: resp.StatusCode, Header: resp.Header, Body: body})
-	refused.Kind = cmp.Or(refused.Kind, ByStatus(resp.StatusCode))
+	if refused.Kind == "" {
+		refused.Kind = ByStatus(resp.StatusCode)
+		if refused.Kind == gpu.NotFound && foreign(body) {
+			refused.Kind = gpu.Validation // the page of a proxy: a machine that is taken for gone costs on
+		}
+	}
 	refused.Code = c.clean(refused.Code)
 	refused.Message = cmp.Or(c.clean(message), c.clean(string(body)), strings.ToLower(http.StatusText(resp.StatusCode)), fmt.Sprintf("status %d", resp.StatusCode))
 	if refused.Kind == gpu.RateLimited {

@@ -46,7 +46,7 @@ type Config struct {
 	Base     string // scheme and host, without a slash at the end; a path is put before those of calls
 	Key      string // sent as a bearer token, and taken out of every error
 	// Refusal reads what a status of 400 and more means; the body may be cut short. A kind that it leaves
-	// empty is that of ByStatus, a message that it leaves empty is the body's beginning.
+	// empty is that of ByStatus, though never NotFound for what is no JSON; a message that it leaves empty is the body's beginning.
 	Refusal func(r Refused) (kind gpu.Kind, code, message string)
 	// Denied reports whether an answer with a status below 300 is a refusal all the same, which Refusal
 	// reads then; nil means that none is.
@@ -116,12 +116,17 @@ func (c *Client) Do(ctx context.Context, call Call) error {
 	wait := cmp.Or(c.cfg.Backoff, time.Second)
 	longest := 30 * wait
 	var paused time.Duration
+	var last error // of the attempt before
 	for attempt := 1; ; attempt++ {
 		err := c.once(ctx, call)
 		var unsent *unsentError
-		if err == nil || attempt == maxAttempts || ctx.Err() != nil || errors.As(err, &unsent) {
+		if errors.As(err, &unsent) && last != nil { // what was in the way is told, not that time ran out
+			return fmt.Errorf("%w; not repeated: %w", last, unsent.cause)
+		}
+		if err == nil || attempt == maxAttempts || ctx.Err() != nil || unsent != nil {
 			return err
 		}
+		last = err
 		pause := wait
 		var refused *gpu.Error
 		switch {
@@ -186,13 +191,19 @@ func (c *Client) once(ctx context.Context, call Call) error {
 func decode(body []byte, into any) error {
 	fresh := reflect.New(reflect.TypeOf(into).Elem())
 	if err := json.Unmarshal(body, fresh.Interface()); err != nil {
-		if text := strings.TrimSpace(string(body)); text != "" && !strings.ContainsAny(text[:1], "{[\"") {
-			return fmt.Errorf("%w: %s", err, text) // no JSON at all, as the page of a proxy
+		if foreign(body) {
+			return fmt.Errorf("%w: %s", err, body)
 		}
 		return err // the values of what is JSON are nobody's business
 	}
 	reflect.ValueOf(into).Elem().Set(fresh.Elem())
 	return nil
+}
+
+// foreign reports whether a body is not even the beginning of an answer in JSON: the page of a proxy.
+func foreign(body []byte) bool {
+	body = bytes.TrimSpace(body)
+	return len(body) > 0 && !bytes.ContainsAny(body[:1], "{[\"")
 }
 
 func (c *Client) request(call Call) (*http.Request, error) {

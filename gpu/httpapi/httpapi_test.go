@@ -120,6 +120,8 @@ func TestRefusals(t *testing.T) {
 		{"funds", answer(402, ""), gpu.Funds, 402, "payment required"},
 		{"forbidden", answer(403, "no"), gpu.Forbidden, 403, "no"},
 		{"not found", answer(404, ""), gpu.NotFound, 404, "not found"},
+		{"nothing of that id", answer(404, `{"detail":"no such pod"}`), gpu.NotFound, 404, `{"detail":"no such pod"}`},
+		{"page of a proxy", answer(404, "<h1>Not Found"), gpu.Validation, 404, "<h1>Not Found"},
 		{"conflict", answer(409, "busy"), gpu.Conflict, 409, "busy"},
 		{"gone", answer(410, "gone"), gpu.Validation, 410, "gone"},
 		{"unprocessable", answer(422, "no"), gpu.Validation, 422, "no"},
@@ -611,6 +613,22 @@ func TestLimit(t *testing.T) {
 		err := api.Do(ctx, httpapi.Call{Op: "create", Method: "POST", Path: "/", Limit: limit})
 		if !errors.Is(err, context.DeadlineExceeded) || len(c.times) != 4 || time.Since(before) != 0 || !strings.HasPrefix(err.Error(), "test create: not sent") {
 			t.Errorf("got %v after %v, want at once that there is no time for it", err, time.Since(before))
+		}
+	})
+}
+
+// TestLimitAfterFailure: where there is no time for another attempt, the error is that of the last one.
+func TestLimitAfterFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := clock{answer: func(int, *http.Request) (*http.Response, error) { return response(503), nil }}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		limit := rate.NewLimiter(rate.Every(12*time.Second), 1)
+		err := c.client(0).Do(ctx, httpapi.Call{Op: "list", Method: "GET", Path: "/", Limit: limit, Repeat: true})
+		var refused *gpu.Error
+		if !errors.As(err, &refused) || refused.Kind != gpu.Transient || !errors.Is(err, context.DeadlineExceeded) || len(c.times) != 1 {
+			t.Errorf("got %v after %v, want the refusal with status 503, and why it was not repeated", err, c.times)
 		}
 	})
 }

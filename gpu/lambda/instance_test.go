@@ -119,20 +119,20 @@ func TestInstance(t *testing.T) {
 func TestStrangeAnswers(t *testing.T) {
 	t.Parallel()
 	const id = "0920582c7ff041399e34823a0be62549"
-	for _, body := range []string{`{}`, `{"data":null}`, `{"data":[]}`, `{"data":{"id":"another","status":"active"}}`, `<html>`, `null`, ``} {
-		p := fixed(t, 200, body)
-		if inst, err := p.Get(t.Context(), id); err == nil || kindOf(err) != "" {
-			t.Errorf("get %q: got %+v, %v, want an error that says nothing of the machine", body, inst, err)
-		}
-	}
-	for _, body := range []string{`{}`, `{"data":null}`, `{"data":{}}`, `<html>`, ``} {
-		p := fixed(t, 200, body)
-		if all, err := p.List(t.Context()); err == nil {
-			t.Errorf("list %q: got %v, want an error: none are none only where Lambda says so", body, all)
-		}
-		if err := p.Terminate(t.Context(), id); err == nil {
-			t.Errorf("terminate %q: got nothing, want an error", body)
-		}
+	for _, body := range []string{`{}`, `{"data":null}`, `{"data":{}}`, `{"data":{"id":"another","status":"active"}}`, `{"data":7}`, `<html>`, `null`, ``} {
+		t.Run(body, func(t *testing.T) {
+			t.Parallel()
+			p := fixed(t, 200, body)
+			if inst, err := p.Get(t.Context(), id); err == nil || kindOf(err) != "" {
+				t.Errorf("get: got %+v, %v, want an error that says nothing of the machine", inst, err)
+			}
+			if all, err := p.List(t.Context()); err == nil {
+				t.Errorf("list: got %v, want an error: none are none only where Lambda says so", all)
+			}
+			if err := p.Terminate(t.Context(), id); err == nil {
+				t.Error("terminate: got nothing, want an error")
+			}
+		})
 	}
 	if all, err := fixed(t, 200, `{"data":[]}`).List(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("got %v, %v, want none", all, err)
@@ -140,8 +140,10 @@ func TestStrangeAnswers(t *testing.T) {
 	// A page of a proxy, or another server at this address, is no word on the machine.
 	for _, body := range []string{"<html>not found", `{"error":{"code":"global/not-found","message":"x"}}`, `{"detail":"Not Found"}`} {
 		p := fixed(t, 404, body)
-		if _, err := p.Get(t.Context(), id); err == nil || kindOf(err) == gpu.NotFound {
+		if _, err := p.Get(t.Context(), id); kindOf(err) != gpu.Validation {
 			t.Errorf("get: got %v, want not that it is gone", err)
+		} else if !strings.Contains(body, "code") && !strings.Contains(err.Error(), "is the address of its API right?") {
+			t.Errorf("get: got %v, want a way out", err)
 		}
 		if err := p.Terminate(t.Context(), id); err == nil {
 			t.Error("terminate: got nothing, want an error")

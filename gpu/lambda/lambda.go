@@ -126,7 +126,7 @@ func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
 	case known:
 		return kind, code, message
 	case r.Status == http.StatusNotFound:
-		return gpu.Validation, code, message
+		return gpu.Validation, code, cmp.Or(message, "status 404 in another form than Lambda's; is the address of its API right?")
 	}
 	return "", code, message
 }

@@ -53,7 +53,9 @@ func (p *Provider) Get(ctx context.Context, id string) (gpu.Instance, error) {
 	if err != nil {
 		return gpu.Instance{}, err
 	}
-	found.ID = cmp.Or(found.ID, id)
+	if found.ID = cmp.Or(found.ID, id); found.ID != id || found.Name == "" && found.Status == "" {
+		return gpu.Instance{}, fmt.Errorf("%s get: asked for machine %s, the answer is about another or none", Name, id)
+	}
 	if found.Status == "TERMINATED" {
 		return found.instance(), nil
 	}
@@ -66,7 +68,8 @@ func (p *Provider) Get(ctx context.Context, id string) (gpu.Instance, error) {
 	err = p.api.Do(ctx, httpapi.Call{
 		Op: "status", Method: "GET", Path: "/api/v1/pods/status", Query: url.Values{"pod_ids": {id}}, Into: &answer, Limit: p.limit, Repeat: true,
 	})
-	if err != nil {
+	var refused *gpu.Error
+	if err != nil && !(errors.As(err, &refused) && refused.Kind == gpu.NotFound) { // the details were there
 		return gpu.Instance{}, err
 	}
 	for _, now := range answer.Data {

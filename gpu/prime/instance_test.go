@@ -3,6 +3,9 @@ package prime
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -256,4 +259,42 @@ func TestRepeats(t *testing.T) {
 func isNotFound(err error) bool {
 	var refused *gpu.Error
 	return errors.As(err, &refused) && refused.Kind == gpu.NotFound
+}
+
+// TestNothingIsNotGone: an answer about something else must not read as a machine that is gone, or as an
+// account that has none.
+func TestNothingIsNotGone(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{`{}`, `{"detail": "try later"}`, `{"data": null}`, `{"data": [], "total_count": 2}`, `{"id": "other", "name": "x", "status": "ACTIVE"}`} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) }))
+		t.Cleanup(server.Close)
+		p := New(Config{URL: server.URL, Key: "k", Unpaced: true})
+		if inst, err := p.Get(t.Context(), "pod-1"); err == nil || isNotFound(err) {
+			t.Errorf("Get, %s: got %+v, %v, want an error that says nothing of the machine", body, inst, err)
+		}
+		if all, err := p.List(t.Context()); err == nil {
+			t.Errorf("List, %s: got %+v, want an error", body, all)
+		}
+	}
+	acct, p := account(t, cloud.Options{})
+	req, _ := gputest.NewRequest(t, p)
+	made := gputest.Create(t, p, req)
+	acct.Fault(cloud.Fault{Op: "status", Kind: cloud.NotFound, Times: 1})
+	if inst, err := p.Get(t.Context(), made.ID); err != nil || inst.Name != req.Name {
+		t.Errorf("without a status: got %+v, %v, want what the details tell", inst, err)
+	}
+}
+
+// TestPageIsNotGone: the page of a proxy with status 404 says nothing of a machine either.
+func TestPageIsNotGone(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", http.StatusNotFound) }))
+	defer server.Close()
+	p := New(Config{URL: server.URL, Key: "a-key-of-tests", Unpaced: true})
+	if inst, err := p.Get(t.Context(), "pod-1"); err == nil || isNotFound(err) {
+		t.Errorf("Get: got %+v, %v, want an error that says nothing of the machine", inst, err)
+	}
+	if err := p.Terminate(t.Context(), "pod-1"); err == nil {
+		t.Error("Terminate: got no error")
+	}
 }

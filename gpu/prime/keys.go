@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -63,13 +64,15 @@ func (p *Provider) findKey(ctx context.Context, key ssh.PublicKey) (string, erro
 	return "", err
 }
 
-// pages reads a whole list. Prime counts by offset, and a list may be cut shorter than was asked for.
+// pages reads a whole list. Prime counts by offset, and a list may be cut shorter than was asked for. An answer
+// that has no list, or less than it says that there is, is an error: it must not read as an account that has
+// nothing.
 func pages[T any](ctx context.Context, p *Provider, op, path string) ([]T, error) {
 	var all []T
 	for range maxPages {
 		var answer struct {
-			Data  []T `json:"data"`
-			Total int `json:"total_count"`
+			Data  *[]T `json:"data"`
+			Total int  `json:"total_count"`
 		}
 		err := p.api.Do(ctx, httpapi.Call{
 			Op: op, Method: "GET", Path: path, Into: &answer, Limit: p.limit, Repeat: true,
@@ -78,9 +81,16 @@ func pages[T any](ctx context.Context, p *Provider, op, path string) ([]T, error
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, answer.Data...)
-		if len(answer.Data) == 0 || len(all) >= answer.Total && (answer.Total > 0 || len(answer.Data) < pageSize) {
+		if answer.Data == nil {
+			return nil, fmt.Errorf("%s %s: the answer has no list", Name, op)
+		}
+		page := *answer.Data
+		all = append(all, page...)
+		switch {
+		case len(all) >= answer.Total && (answer.Total > 0 || len(page) < pageSize):
 			return all, nil
+		case len(page) == 0:
+			return nil, fmt.Errorf("%s %s: the list ends after %d of %d", Name, op, len(all), answer.Total)
 		}
 	}
 	return nil, errors.New(Name + " " + op + ": the list has no end")

@@ -9,6 +9,7 @@
 package runpod
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -41,10 +42,7 @@ type Provider struct {
 
 // New returns the provider. It touches nothing.
 func New(cfg Config) *Provider {
-	p := &Provider{url: strings.TrimRight(cfg.URL, "/")}
-	if p.url == "" {
-		p.url = realURL
-	}
+	p := &Provider{url: strings.TrimRight(cmp.Or(cfg.URL, realURL), "/")}
 	var backoff time.Duration
 	if cfg.Unpaced {
 		backoff = 10 * time.Millisecond
@@ -69,12 +67,11 @@ func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
 		Detail string
 		Errors []string
 	}
-	if err := json.Unmarshal(r.Body, &problem); err != nil && problem.Detail == "" {
-		return "", "", ""
-	}
-	message = problem.Detail
-	if message == "" {
-		message = problem.Title
+	_ = json.Unmarshal(r.Body, &problem) // what is none leaves the body to speak for itself
+	message = cmp.Or(problem.Detail, problem.Title)
+	if message == "" && r.Status == http.StatusNotFound {
+		// Some proxy's page, and not RunPod's word that a pod is gone.
+		return gpu.Transient, "", "status 404 in another form than RunPod's; is the address of its API right?"
 	}
 	if wrong := violations(problem.Errors); len(wrong) > 0 {
 		message = strings.TrimRight(message, ".") + ": " + strings.Join(wrong, "; ")

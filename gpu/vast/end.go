@@ -2,8 +2,8 @@ package vast
 
 import "github.com/bifrost-run/bifrost/gpu/httpapi"
 
-// EndScript implements gpu.SelfEnder. Every machine has a key of its own in its environment, which Vast
-// documents as good for stopping and destroying the machine itself.
+// EndScript implements gpu.SelfEnder. Every machine has a key of its own in its environment. Its users report
+// that the machine can destroy itself with it; that Vast allows it to, only a live account can show.
 func (p *Provider) EndScript(id string) string {
 	number, ok := contractID(id)
 	if !ok {

@@ -36,10 +36,16 @@ func (p *Provider) Offers(ctx context.Context, q gpu.Query) ([]gpu.Offer, error)
 		return p.search(ctx, narrowed(q), q, q.Spot)
 	}
 	var all []gpu.Offer
+	typed := true // of the type, as long as there is any
 	for _, spot := range []bool{false, true} {
-		found, err := p.search(ctx, widened(q, namesOf(q.Type)), q, spot)
-		if err == nil && len(found) == 0 && q.Type != "" {
-			found, err = p.search(ctx, widened(q, nil), q, spot)
+		f := widened(q)
+		if typed {
+			f.ofType(q.Type)
+		}
+		found, err := p.search(ctx, f, q, spot)
+		if err == nil && len(found) == 0 && typed && q.Type != "" && !spot {
+			typed = false
+			found, err = p.search(ctx, widened(q), q, spot)
 		}
 		if err != nil {
 			return nil, err
@@ -56,33 +62,47 @@ func is(op string, value any) map[string]any { return map[string]any{op: value} 
 
 // widened is a filter that leaves out what a query asks for, but for what a machine must have to be of any
 // use.
-func widened(q gpu.Query, names []string) filter {
-	f := filter{
+func widened(q gpu.Query) filter {
+	return filter{
 		"verified": is("eq", true), "external": is("eq", false), "rentable": is("eq", true), "rented": is("eq", false),
 		"reliability2": is("gte", 0.95), "inet_down": is("gte", 200), "inet_up": is("gte", 100),
 		"direct_port_count": is("gte", 1+len(q.Ports)), "disk_space": is("gte", diskGB(q)),
-		"allocated_storage": diskGB(q), "limit": maxOffers,
+		"cpu_arch": is("eq", archOf(q.Type)), "allocated_storage": diskGB(q), "limit": maxOffers,
 		// Two keys: the description wants two of them, where it means two parts of each.
 		"order": [][2]string{{"dph_total", "asc"}, {"id", "asc"}},
 	}
-	if len(names) > 0 {
+}
+
+// ofType narrows a filter to a type, by the names that Vast has for it or else by the memory that it comes
+// with.
+func (f filter) ofType(typ string) {
+	if names := namesOf(typ); len(names) > 0 {
 		f["gpu_name"] = is("in", names)
+	} else if _, gb := gpu.Canonical(typ, 0, ""); gb > 0 {
+		f["gpu_ram"] = is("gte", leastMB(gb))
 	}
-	return f
+}
+
+// leastMB is what a GPU of so many GB shows at least: drivers and makers count differently.
+func leastMB(gb float64) float64 { return math.Floor(0.9 * 1024 * gb) }
+
+// archOf is the architecture of the CPU that a type comes with. Whoever names none gets what images are made
+// for.
+func archOf(typ string) string {
+	if name, _ := gpu.Canonical(typ, 0, ""); strings.HasPrefix(name, "GH200") || strings.HasPrefix(name, "GB") {
+		return "arm64"
+	}
+	return "amd64"
 }
 
 // narrowed is a filter with all that Vast can judge of a query.
 func narrowed(q gpu.Query) filter {
-	names := namesOf(q.Type)
-	f := widened(q, names)
+	f := widened(q)
 	f["num_gpus"] = is("eq", max(q.Count, 1))
-	vram := q.MinVRAM
-	if _, size := gpu.Canonical(q.Type, 0, ""); len(names) == 0 {
-		vram = max(vram, size)
+	if q.MinVRAM > 0 {
+		f["gpu_ram"] = is("gte", leastMB(q.MinVRAM))
 	}
-	if vram > 0 {
-		f["gpu_ram"] = is("gte", math.Floor(0.9*1024*vram)) // drivers and makers count differently
-	}
+	f.ofType(q.Type)
 	if q.CloudType == "secure" {
 		f["datacenter"] = is("eq", true)
 	}
@@ -191,6 +211,9 @@ func (a ask) offer(q gpu.Query, spot bool) (gpu.Offer, bool) {
 		Provider: Name, ID: a.ID.id() + kind, GPUCount: int(a.NumGPUs), PricePerGPU: total / float64(a.NumGPUs), PriceTotal: total,
 		CloudType: a.cloudType(), Spot: spot, Region: region(a.Geolocation), VCPU: int(math.Round(float64(a.CPUEffective))),
 		MemoryGB: a.memoryGB(), Stock: "available", Arch: a.CPUArch, Native: raw,
+	}
+	if o.CloudType == "" && q.CloudType == "secure" && !q.Near {
+		o.CloudType = "secure" // the search has seen to it
 	}
 	o.GPUType, o.VRAMGB = gpu.Canonical(a.GPUName, gb, "")
 	if a.CUDA > 0 {

@@ -15,6 +15,7 @@ package vast
 import (
 	"cmp"
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,7 +63,7 @@ func New(cfg Config) *Provider {
 			return rate.NewLimiter(rate.Every(time.Duration(seconds*float64(time.Second))), burst)
 		}
 		p.limits = limits{
-			search: every(10, 4), // ten a minute; a query is up to four
+			search: every(10, 4), // ten a minute; a query is up to three, and may be two queries
 			create: every(5, 1), get: every(2.5, 1), list: every(1.5, 1), destroy: every(3.5, 1), manage: every(1.5, 1),
 		}
 	}
@@ -88,6 +89,9 @@ func denied(body []byte) bool {
 	return json.Unmarshal(body, &e) == nil && e.Success != nil && !*e.Success
 }
 
+// fundsWords are those of a refusal for lack of funds; no source has seen one.
+var fundsWords = regexp.MustCompile(`\b(credits?|balance|missing_billing|billing|insufficient funds)\b`)
+
 // refusal reads what Vast refuses. Its words tell more than the status: a wrong key is 404 in a search, and
 // an offer that somebody else has got is 404 or 410.
 func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
@@ -109,8 +113,11 @@ func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
 		kind = gpu.RateLimited
 	case r.Status == 410, has("deprecated_endpoint"):
 		kind, message = gpu.Validation, "Vast has retired this call, so this version of bifrost is too old: "+cmp.Or(message, string(r.Body))
-	case r.Status == 402, has("missing_billing", "credit", "balance", "billing", "insufficient fund"):
+	case r.Status == 402, fundsWords.MatchString(body):
 		kind = gpu.Funds
+	case r.Status == 404 && e.Error == "" && message == "":
+		// Some proxy's page, and not Vast's word that there is no such machine.
+		kind, message = gpu.Transient, "status 404 in another form than Vast's; is the address of its API right?"
 	case r.Status < 400 && has("no_such_instance", "not_found"):
 		kind = gpu.NotFound
 	case r.Status < 400: // nobody knows what it did

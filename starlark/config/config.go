@@ -34,6 +34,10 @@ const maxSize = 1 << 20
 
 // A Config is what bifrost.toml says. The zero value is that of an empty or missing file.
 type Config struct {
+	// MaxPrice is what a machine that is rented may cost, in USD per GPU and hour, and MaxCost what a job may
+	// cost, in USD; 0 means no limit.
+	MaxPrice float64 `toml:"max_price"`
+	MaxCost  float64 `toml:"max_cost"`
 	// MaxCostPerHour is what the machines of a run may cost together, in USD per hour; 0 means no limit.
 	MaxCostPerHour float64 `toml:"max_cost_per_hour"`
 	// Allow is what scripts may do beyond what every script may, and Deny what nobody may.
@@ -109,11 +113,17 @@ func Parse(text string) (Config, error) {
 	if err := errors.Join(all...); err != nil {
 		return Config{}, err
 	}
-	if cost := c.MaxCostPerHour; meta.IsDefined("max_cost_per_hour") && !(cost > 0 && cost <= math.MaxFloat64) {
-		all = append(all, &Error{
-			Line: lineOf(text, []string{"max_cost_per_hour"}), Message: fmt.Sprintf("max_cost_per_hour: %v is no price", cost),
-			Hint: "write USD per hour above 0, or leave it out for no limit",
-		})
+	for _, limit := range []struct {
+		key  string
+		usd  float64
+		unit string
+	}{{"max_price", c.MaxPrice, "USD per GPU and hour"}, {"max_cost", c.MaxCost, "USD"}, {"max_cost_per_hour", c.MaxCostPerHour, "USD per hour"}} {
+		if meta.IsDefined(limit.key) && !(limit.usd > 0 && limit.usd <= math.MaxFloat64) {
+			all = append(all, &Error{
+				Line: lineOf(text, []string{limit.key}), Message: fmt.Sprintf("%s: %v is no price", limit.key, limit.usd),
+				Hint: "write " + limit.unit + " above 0, or leave it out for no limit",
+			})
+		}
 	}
 	all = append(append(all, c.Allow.check(text, "allow")...), c.Deny.check(text, "deny")...)
 	for _, name := range slices.Sorted(maps.Keys(c.Modules)) {

@@ -14,6 +14,8 @@ import (
 func TestGrantsRead(t *testing.T) {
 	t.Parallel()
 	c, err := Parse(`
+max_price = 3
+max_cost = 20.5
 max_cost_per_hour = 5
 [allow]
 read = ["data", "~/models", "/mnt/x"]
@@ -40,8 +42,8 @@ env = ["ACME_TOKEN"]
 		Deny:    policy.List{policy.Env: {"AWS_*", "RUNPOD_API_KEY"}},
 		Modules: map[string]policy.List{"acme": {policy.Env: {"ACME_TOKEN"}}},
 	}
-	if diff := cmp.Diff(want, c.Rules("/p", "/home/me")); diff != "" || c.MaxCostPerHour != 5 {
-		t.Errorf("max cost %v, want 5; rules -want +got:\n%s", c.MaxCostPerHour, diff)
+	if diff := cmp.Diff(want, c.Rules("/p", "/home/me")); diff != "" || c.MaxCostPerHour != 5 || c.MaxPrice != 3 || c.MaxCost != 20.5 {
+		t.Errorf("limits %v, %v, %v, want 3, 20.5, 5; rules -want +got:\n%s", c.MaxPrice, c.MaxCost, c.MaxCostPerHour, diff)
 	}
 }
 
@@ -63,6 +65,8 @@ func TestGrantsRefused(t *testing.T) {
 		"[allow]\nenv = \"HF_TOKEN\"":                                "bifrost.toml:2: allow.env: got string, want ",
 		"[modules.a]\ngit = \"x\"\n[modules.a.allow]\nenb = []":      "bifrost.toml:4: unknown key modules.a.allow.enb",
 		"[modules.a]\ngit = \"x\"\n[modules.a.allow]\nenv = [\"-\"]": `bifrost.toml:4: modules.a.allow.env: "-": it is not the name`,
+		"max_price = 0":                                              "bifrost.toml:1: max_price: 0 is no price",
+		"max_cost = -3":                                              "bifrost.toml:1: max_cost: -3 is no price",
 		"max_cost_per_hour = 0":                                      "bifrost.toml:1: max_cost_per_hour: 0 is no price",
 		"max_cost_per_hour = -1.5":                                   "bifrost.toml:1: max_cost_per_hour: -1.5 is no price",
 		"max_cost_per_hour = nan":                                    "bifrost.toml:1: max_cost_per_hour: NaN is no price",
