@@ -117,37 +117,3 @@ func nearest(v float64, sizes []float64) (size float64, ok bool) {
 	}
 	return size, ok
 }
-
-// vastNames are Vast.ai's own spellings, for a filter on its side. Those of its newest cards are likely
-// ones: no published list has them.
-var vastNames = []string{
-	"A100 SXM4", "A100 PCIE", "H100 SXM", "H100 PCIE", "H100 NVL", "H200", "H200 NVL", "B200", "B300", "B300 SXM", "GH200", "GH200 SXM",
-	"L4", "L40", "L40S", "A10", "A16", "A30", "A40", "Tesla T4", "Tesla V100", "Tesla P100", "Tesla P40", "Tesla P4",
-	"RTX A2000", "RTX A4000", "RTX A4500", "RTX A5000", "RTX A6000", "Q RTX 4000", "Q RTX 5000", "Q RTX 6000", "Q RTX 8000",
-	"RTX 2000Ada", "RTX 4000Ada", "RTX 4500Ada", "RTX 5000Ada", "RTX 5880Ada", "RTX 6000Ada", "RTX PRO 6000", "RTX PRO 6000 S", "RTX PRO 6000 WS",
-	"RTX 3060", "RTX 3060 Ti", "RTX 3070", "RTX 3070 Ti", "RTX 3080", "RTX 3080 Ti", "RTX 3090", "RTX 3090 Ti",
-	"RTX 4060", "RTX 4060 Ti", "RTX 4070", "RTX 4070 Ti", "RTX 4070S", "RTX 4070S Ti", "RTX 4080", "RTX 4080S", "RTX 4090", "RTX 4090D",
-	"RTX 5060 Ti", "RTX 5070", "RTX 5070 Ti", "RTX 5080", "RTX 5090",
-}
-
-// VastNames are the names under which Vast.ai lists the GPUs that a query's Type may mean. They say
-// nothing about memory: MatchesType has the last word. nil means that none is known, or that the type
-// names none, and that nothing can be filtered out by name.
-func VastNames(typ string) []string {
-	var model []string
-	for _, w := range splitName(typ) {
-		if !sizeWord.MatchString(w) {
-			model = append(model, w)
-		}
-	}
-	if typ = strings.Join(model, " "); len(nameWords(typ)) == 0 {
-		return nil
-	}
-	var names []string
-	for _, native := range vastNames {
-		if name, _ := Canonical(native, 0, ""); MatchesType(typ, name) {
-			names = append(names, native)
-		}
-	}
-	return names
-}
