@@ -4,7 +4,7 @@ GO ?= go
 BIN := bin/bifrost
 SOURCES := $(shell git ls-files -co --exclude-standard '*.go' '*.sh' '*.star' 2>/dev/null) go.mod go.sum
 
-.PHONY: build quickstart test lint scripts fmt docs deps bench money
+.PHONY: build quickstart test lint scripts fmt docs deps bench lines money
 
 build: $(BIN)
 
@@ -40,6 +40,10 @@ scripts: build
 fmt: build
 	$(GO) tool gofumpt -w .
 	$(BIN) fmt examples starlark/std
+
+# Lines of code of the ported scripts, for the table in docs/porting.md.
+lines:
+	@.ci/lines examples/outlier_features.star examples/speedrun.star examples/integration_evaluation.star examples/lib/rl.star examples/tito_correctness.star
 
 docs:
 	$(GO) run ./builtins/gendoc docs/reference.md

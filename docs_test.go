@@ -1,8 +1,10 @@
 package bifrost_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -48,5 +50,40 @@ func TestScriptsInDocs(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPorting compares what the guide shows of the ported scripts with them.
+func TestPorting(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("docs/porting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile("examples/lib/rl.star")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "```python\n"+string(after)+"```") {
+		t.Error("the guide shows another lib/rl.star than there is")
+	}
+	counts, err := exec.Command("make", "--no-print-directory", "lines").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	together := 0
+	for line := range strings.Lines(string(counts)) {
+		var count int
+		var file string
+		if _, err := fmt.Sscan(line, &count, &file); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		together += count
+		if row := fmt.Sprintf("(../%s) | %d |", file, count); !strings.Contains(string(page), row) {
+			t.Errorf("the guide's table has no %q", row)
+		}
+	}
+	if row := fmt.Sprintf("| together | 2312 | | %d |", together); !strings.Contains(string(page), row) {
+		t.Errorf("the guide's table has no %q", row)
 	}
 }

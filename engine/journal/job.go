@@ -183,8 +183,8 @@ func (j *Journal) SetJob(ctx context.Context, id string, fn func(*Job) error) er
 	})
 }
 
-// Job finds a job by its id, by a prefix that no other job's id has, or as "@last", the one that
-// was recorded last. Errors: not_found, with suggestions; invalid where several match.
+// Job finds a job by its id, by a prefix that no other job's id has, by its name, which may be longer than
+// what its id has of it and means the latest, or as "@last", the one that was recorded last. Errors: not_found, with suggestions; invalid where several match.
 func (j *Journal) Job(ctx context.Context, prefix string) (Job, error) {
 	var found []Job
 	var err error
@@ -200,6 +200,9 @@ func (j *Journal) Job(ctx context.Context, prefix string) (Job, error) {
 		// An id sorts before everything it is a prefix of, and the byte 0xff after all that ids
 		// are made of.
 		found, err = list(ctx, j, scanJob, "SELECT "+jobColumns+" FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT 10", prefix, prefix+"\xff")
+		if err == nil && len(found) == 0 {
+			found, err = list(ctx, j, scanJob, "SELECT "+jobColumns+" FROM jobs WHERE name = ? ORDER BY seq DESC LIMIT 1", prefix)
+		}
 	}
 	switch {
 	case err != nil:

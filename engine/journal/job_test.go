@@ -23,6 +23,9 @@ func TestFindJob(t *testing.T) {
 	for _, id := range []string{"train-7f3k", "train-7fzz", "eval-2222", "eval-2222b", "serve-9xyz"} {
 		must(t, j.PutJob(ctx, Job{ID: id}))
 	}
+	for _, id := range []string{"outlier-analysis-allenai-2222", "outlier-analysis-allenai-3333"} {
+		must(t, j.PutJob(ctx, Job{ID: id, Name: "outlier-analysis-allenai-olmoe"}))
+	}
 	tests := []struct {
 		prefix, want string
 		kind         fault.Kind
@@ -32,7 +35,8 @@ func TestFindJob(t *testing.T) {
 		{prefix: "train-7f3", want: "train-7f3k"},
 		{prefix: "s", want: "serve-9xyz"},
 		{prefix: "eval-2222", want: "eval-2222"}, // exact wins over being a prefix
-		{prefix: "@last", want: "serve-9xyz"},
+		{prefix: "@last", want: "outlier-analysis-allenai-3333"},
+		{prefix: "outlier-analysis-allenai-olmoe", want: "outlier-analysis-allenai-3333"},
 		{prefix: "train", kind: fault.Invalid, words: "train-7f3k, train-7fzz"},
 		{prefix: "", kind: fault.Invalid, words: "empty"},
 		{prefix: "trian-7f3k", kind: fault.NotFound, words: "did you mean train-7f3k"},
