@@ -23,6 +23,8 @@ type Node struct {
 	engine *Engine
 	runner *ssh.Client // nil while the machine has no address
 
+	switching sync.Mutex // held while the node's switch is set
+
 	mu        sync.Mutex
 	rec       journal.Node
 	home      string // absolute; "" until asked for
@@ -30,6 +32,7 @@ type Node struct {
 	ended     string // why the scope ended; "" while it lasts
 	answered  bool   // a command has run there
 	foreign   bool   // the journal does not have it; see adopt
+	unvouch   func() // stops what vouches for it; nil where nothing does
 }
 
 // record returns the node's record as it is now.
@@ -87,11 +90,17 @@ func (n *Node) inScope() error {
 	}
 }
 
+// end ends the node's scope in this process, which vouches for the machine no longer.
 func (n *Node) end(why string) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.ended == "" {
 		n.ended = why
+	}
+	stop := n.unvouch
+	n.unvouch = nil
+	n.mu.Unlock()
+	if stop != nil {
+		stop()
 	}
 }
 
@@ -155,6 +164,7 @@ func (n *Node) Keep(ctx context.Context) error {
 	n.mu.Lock()
 	n.rec.Keep = true
 	n.mu.Unlock()
+	n.disarm(ctx)
 	return n.engine.journal.SetNode(ctx, n.rec.ID, func(rec *journal.Node) error {
 		rec.Keep = true
 		return nil

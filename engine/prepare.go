@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/bootstrap"
@@ -149,7 +150,7 @@ func (n *Node) bootstrapStep(ctx context.Context, id string, i int, workspace st
 		}
 	}
 	_, err := n.launch(ctx, name, session.Spec{
-		ID: id, Name: id, Shell: s.Command, WorkingDir: workspace, Env: sessionEnv(env), NoTmux: true, Replace: true,
+		ID: id, Name: id, Shell: s.Command, WorkingDir: workspace, Env: n.sessionEnv(env), NoTmux: true, Replace: true,
 	})
 	if err != nil {
 		return err
@@ -204,10 +205,16 @@ func (w outputWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func sessionEnv(vars []Var) []session.Env {
-	out := make([]session.Env, len(vars))
-	for i, v := range vars {
-		out[i] = session.Env{Name: v.Name, Value: v.Value, Prepend: v.Prepend}
+// sessionEnv is the environment of what runs on the node. Where a volume was rented, the Hugging Face cache
+// is on it, unless vars say otherwise: models are what a volume is for.
+func (n *Node) sessionEnv(vars []Var) []session.Env {
+	var out []session.Env
+	volume := n.record().Volume
+	if volume != "" && !slices.ContainsFunc(vars, func(v Var) bool { return v.Name == "HF_HOME" }) {
+		out = append(out, session.Env{Name: "HF_HOME", Value: volume + "/huggingface"})
+	}
+	for _, v := range vars {
+		out = append(out, session.Env{Name: v.Name, Value: v.Value, Prepend: v.Prepend})
 	}
 	return out
 }

@@ -52,6 +52,10 @@ func (n *Node) conclude(ctx context.Context, policy Failure, succeeded, complete
 // keep leaves the machine as it is, on purpose.
 func (n *Node) keep(ctx context.Context, why string) error {
 	n.end("the job's scope ended; the machine was kept")
+	n.mu.Lock()
+	n.rec.Keep = true
+	n.mu.Unlock()
+	n.disarm(ctx)
 	return n.engine.journal.SetNode(ctx, n.ID(), func(rec *journal.Node) error {
 		rec.State, rec.Keep, rec.Note = journal.NodeKept, true, why
 		return nil
@@ -61,6 +65,7 @@ func (n *Node) keep(ctx context.Context, why string) error {
 // hold leaves the machine until a moment; the guardian releases it then.
 func (n *Node) hold(ctx context.Context, until time.Time) error {
 	n.end("the job's scope ended; the machine is held until " + until.Format("15:04"))
+	n.arm(ctx, until.Sub(n.engine.now())+n.engine.cfg.Timing.Grace)
 	err := n.engine.journal.SetNode(ctx, n.ID(), func(rec *journal.Node) error {
 		rec.HoldUntil, rec.Note = until, "held for its results"
 		return nil

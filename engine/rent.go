@@ -59,6 +59,9 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 		GPUType: offer.GPUType, GPUCount: offer.GPUCount, PricePerHour: offer.PriceTotal, Offer: string(offerJSON), Created: e.now(),
 		Keep: spec.KeepAlive != nil && *spec.KeepAlive, Volume: volumeOf(p, query), Switch: switchOf(p),
 	}
+	if rec.Keep && rec.Switch == "" {
+		rec.Switch = journal.SwitchOff
+	}
 	rec.Deadline = deadline(rec, spec.MaxCost)
 	if err := e.intend(ctx, rec); err != nil {
 		return nil, err
@@ -76,6 +79,7 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 	}
 	n, err := e.boot(ctx, p, rec, &candidate{spec: spec, req: req, told: inst, price: offer.PriceTotal})
 	if err == nil {
+		n.unvouch = n.vouch(ctx)
 		return n, nil
 	}
 	cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Timing.Release)

@@ -35,7 +35,9 @@ func (e *Engine) finish(ctx context.Context, id string, h *Handle) (Result, erro
 	if err != nil {
 		return res, err
 	}
+	stop := h.node.vouch(ctx) // it may take long
 	fetched, fetchErr := e.fetch(ctx, h, rec)
+	stop()
 	res.Results = fetched
 	policy, err := ParseFailure(rec.OnFailure)
 	if err != nil {

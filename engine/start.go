@@ -85,7 +85,7 @@ func (n *Node) start(ctx context.Context, id string, job Job, dir, logFile strin
 		logFile = n.resolve(logFile)
 	}
 	started, err := n.launch(ctx, "start", session.Spec{
-		ID: id, Name: cmp.Or(job.Name, id), Command: job.Command.Argv, Shell: job.Command.Shell, WorkingDir: dir, Env: sessionEnv(job.Env),
+		ID: id, Name: cmp.Or(job.Name, id), Command: job.Command.Argv, Shell: job.Command.Shell, WorkingDir: dir, Env: n.sessionEnv(job.Env),
 		Timeout: job.Timeout, LogFile: logFile, Replace: !job.Refuse,
 	})
 	var unknown *unknownStart
@@ -117,6 +117,7 @@ func (n *Node) start(ctx context.Context, id string, job Job, dir, logFile strin
 		}
 		return nil
 	})
+	n.setSwitch(ctx)
 	return h, errors.Join(err, noted)
 }
 
