@@ -2,8 +2,11 @@ package engine_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
+	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -406,4 +409,168 @@ func TestGuardianOfAHangingBoot(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// A keeper is a market at which an account must know a key before a machine is created, and whose machines
+// need another call before anybody can log in.
+type keeper struct {
+	*market
+	unready int      // calls to Prepare that are refused
+	refuse  error    // by RegisterKey
+	seen    []string // the calls, in order
+	ref     string   // that create was given
+}
+
+func (k *keeper) RegisterKey(context.Context, string) (string, error) {
+	k.seen = append(k.seen, "register")
+	return "key-7", k.refuse
+}
+
+func (k *keeper) Create(ctx context.Context, req gpu.CreateRequest) (gpu.Instance, error) {
+	k.seen, k.ref = append(k.seen, "create"), req.KeyRef
+	return k.market.Create(ctx, req)
+}
+
+func (k *keeper) Prepare(context.Context, string, gpu.CreateRequest) error {
+	k.seen = append(k.seen, "prepare")
+	if k.unready--; k.unready >= 0 {
+		return &gpu.Error{Provider: "a", Op: "prepare", Kind: gpu.Conflict, Message: "not yet"}
+	}
+	return nil
+}
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		refuse error
+		want   string
+	}{
+		{"as it goes", nil, "register create prepare prepare prepare"},
+		{"the key is refused", &gpu.Error{Provider: "a", Op: "register", Kind: gpu.Forbidden, Message: "read only"}, "register"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			k := &keeper{market: &market{name: "a", offers: priced(2, 3)}, unready: 2, refuse: tt.refuse}
+			eng, _ := open(t, trading(quick, k.market), func(c *engine.Config) { c.Providers[0] = k })
+			_, err := eng.Acquire(t.Context(), engine.NodeSpec{Provision: &gpu.Query{}})
+			if got := strings.Join(k.seen, " "); got != tt.want {
+				t.Errorf("calls %q, want %q", got, tt.want)
+			}
+			if tt.refuse == nil {
+				if err != nil || k.ref != "key-7" {
+					t.Errorf("got %v with the key %q", err, k.ref)
+				}
+				return
+			}
+			nodes, listErr := eng.Nodes(t.Context(), true)
+			if fault.KindOf(err) != fault.Auth || !strings.Contains(err.Error(), "read only") || len(nodes) != 0 || listErr != nil {
+				t.Errorf("got %v with %v in the journal, want a refusal before any intent", err, nodes)
+			}
+		})
+	}
+}
+
+// A create that cannot be recorded is not made, and a machine whose id cannot be recorded is ended.
+func TestJournalFails(t *testing.T) {
+	t.Parallel()
+	for _, moment := range []string{"before the intent", "after the create"} {
+		t.Run(moment, func(t *testing.T) {
+			t.Parallel()
+			state := t.TempDir()
+			broken := atomic.Bool{}
+			m := &market{name: "a", offers: priced(2)}
+			var db *sql.DB
+			breakIt := func() {
+				if _, err := db.Exec("CREATE TRIGGER full BEFORE " + map[string]string{
+					"before the intent": "INSERT", "after the create": "UPDATE",
+				}[moment] + " ON nodes BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"); err != nil {
+					t.Error(err)
+				}
+				broken.Store(true)
+			}
+			m.create = func(_ int, _ gpu.CreateRequest, rent renting) (gpu.Instance, error) {
+				if !broken.Load() {
+					breakIt()
+				}
+				return rent()
+			}
+			eng, _ := openAt(t, state, trading(quick, m))
+			db = openDB(t, filepath.Join(state, "journal.db"))
+			if moment == "before the intent" {
+				breakIt()
+			}
+			_, err := eng.Acquire(t.Context(), engine.NodeSpec{Provision: &gpu.Query{}})
+			if err == nil || !strings.Contains(err.Error(), "disk is full") {
+				t.Errorf("got %v, want the journal's trouble", err)
+			}
+			if got, want := m.called("create"), map[string]int{"before the intent": 0, "after the create": 1}[moment]; got != want {
+				t.Errorf("%d create calls, want %d", got, want)
+			}
+			if left := m.left(t); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+			if _, err := db.Exec("DROP TRIGGER full"); err != nil {
+				t.Error(err)
+			}
+			if err := eng.Close(); err != nil {
+				t.Error(err)
+			}
+			settled(t, state, nil, m)
+		})
+	}
+}
+
+func openDB(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// Two processes on one journal: each has a machine of its own, neither touches the other's, and of what one
+// leaves when it dies the other rents nothing again.
+func TestTwoProcessesAtOnce(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	m := &market{name: "a", offers: priced(2)}
+	one, _ := openAt(t, state, trading(quick, m))
+	two, _ := openAt(t, state, func(c *engine.Config) { c.Guardian, c.Providers, c.Timing = nil, []gpu.Provider{m}, quick })
+	engines := []*engine.Engine{one, two}
+	nodes := make([]*engine.Node, 2)
+	var wg sync.WaitGroup
+	for i, eng := range engines {
+		wg.Go(func() {
+			var err error
+			if nodes[i], err = eng.Acquire(t.Context(), engine.NodeSpec{Provision: &gpu.Query{}}); err != nil {
+				t.Error(err)
+			}
+			if err := eng.Settle(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if _, err := eng.Reap(t.Context(), false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		return
+	}
+	if nodes[0].ID() == nodes[1].ID() || m.called("create") != 2 || len(m.left(t)) != 2 {
+		t.Errorf("%s and %s with %d creates, left %v; want two machines", nodes[0].ID(), nodes[1].ID(), m.called("create"), m.left(t))
+	}
+	if err := one.Close(); err != nil {
+		t.Error(err)
+	}
+	if left := m.left(t); len(left) != 1 || "a:"+left[0] != nodes[1].ID() {
+		t.Errorf("left %v, want only that of the other process", left)
+	}
 }
