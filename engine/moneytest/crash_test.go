@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -91,7 +92,7 @@ func TestCrashes(t *testing.T) {
 			}
 		}
 		for i := range randomCrashes / len(clients) {
-			after := time.Duration(rand.Int64N(int64(calm.took)))
+			after := time.Duration(rand.Int64N(int64(2 * calm.took))) // several at once take longer than one alone
 			cases = append(cases, crashCase{c.name, c.client, moment{Guardian: i%2 == 0}, after})
 		}
 	}
@@ -179,8 +180,11 @@ func runCrash(ctx context.Context, c crashCase) (r run) {
 	select {
 	case err = <-ended:
 	case <-timer:
+		if c.moment.Guardian { // first: it acts within a moment, and to look for it takes longer
+			p.killGuardians()
+		}
 		_ = cmd.Process.Kill() // it may have ended this moment
-		if c.moment.Guardian {
+		if c.moment.Guardian { // one that was just being started
 			p.killGuardians()
 		}
 		err = <-ended
@@ -232,7 +236,7 @@ func runCrash(ctx context.Context, c crashCase) (r run) {
 
 // transitions counts those of a journal.
 func transitions(ctx context.Context, state string) (n int, err error) {
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(state, "journal.db")+"?mode=ro")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(state, "journal.db")+"?mode=ro&_pragma=busy_timeout(10000)") // a guardian may write
 	if err != nil {
 		return 0, err
 	}
@@ -329,20 +333,27 @@ func executable() string {
 	return exe
 }
 
-// guardians are the ids of the guardian processes of the state folder.
-func (p process) guardians() (pids []string) {
+// guardians are the guardian processes of the state folder.
+func (p process) guardians() (found []*os.Process) {
 	procs, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is right
 	for _, path := range procs {
 		env, _ := os.ReadFile(path) // it may have ended
-		if strings.Contains("\x00"+string(env), "\x00"+guardianEnv+"=") && strings.Contains(string(env), `"State":"`+p.State+`"`) {
-			pids = append(pids, filepath.Base(filepath.Dir(path)))
+		if !strings.Contains("\x00"+string(env), "\x00"+guardianEnv+"=") || !strings.Contains(string(env), `"State":"`+p.State+`"`) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		if err != nil {
+			continue
+		}
+		if proc, err := os.FindProcess(pid); err == nil {
+			found = append(found, proc)
 		}
 	}
-	return pids
+	return found
 }
 
 func (p process) killGuardians() {
-	for _, pid := range p.guardians() {
-		_ = exec.Command("kill", "-9", pid).Run() // it may have ended
+	for _, g := range p.guardians() {
+		_ = g.Kill() // it may have ended
 	}
 }

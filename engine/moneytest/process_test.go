@@ -114,6 +114,8 @@ func (p process) die() {
 	if p.Moment.Guardian {
 		p.killGuardians()
 	}
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	if self, err := os.FindProcess(os.Getpid()); err == nil {
+		_ = self.Kill()
+	}
 	select {}
 }
