@@ -334,7 +334,7 @@ func TestAbsentProvider(t *testing.T) {
 		t.Errorf("left: %v and %v, want one of a", a.left(t), b.left(t))
 	}
 	err = other.Terminate(t.Context(), "a:"+a.left(t)[0])
-	if fault.KindOf(err) != fault.Auth || !strings.Contains(err.Error(), "A_API_KEY is not set") {
+	if fault.KindOf(err) != fault.Unreleased || !strings.Contains(err.Error(), "A_API_KEY is not set") {
 		t.Errorf("terminate: %v", err)
 	}
 	settled(t, state, nil, a, b)
