@@ -247,7 +247,8 @@ func (e *Engine) Cancel(ctx context.Context, jobID string) error {
 }
 
 // Terminate ends a rented machine, named by its own id or by that of a job on it, and confirms it.
-// Jobs that ran there are over.
+// Jobs that ran there are over. It is tried for as long as Timing.Release; then the guardian and settling
+// go on with it.
 func (e *Engine) Terminate(ctx context.Context, id string) error {
 	rec, err := e.node(ctx, id)
 	if err != nil {
@@ -260,6 +261,8 @@ func (e *Engine) Terminate(ctx context.Context, id string) error {
 	if rec.State == journal.NodeGone {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timing.Release)
+	defer cancel()
 	return n.terminate(ctx, "terminated by "+who())
 }
 

@@ -87,6 +87,9 @@ type walk struct {
 	times   map[string]int // how often each was the reason
 	skipped map[string]bool
 	booted  int
+
+	cheapest float64 // USD per hour, of the offers that were too dear
+	dear     error   // why that one was
 }
 
 // passes reports whether an offer needs not be tried.
@@ -98,6 +101,9 @@ func (w *walk) add(o gpu.Offer, s *setback) string {
 		w.times, w.skipped = map[string]int{}, map[string]bool{}
 	}
 	w.errs = append(w.errs, s.err)
+	if fault.KindOf(s.err) == fault.Budget && (w.dear == nil || o.PriceTotal < w.cheapest) {
+		w.cheapest, w.dear = o.PriceTotal, s.err
+	}
 	if s.booted {
 		w.booted++
 	}
@@ -106,7 +112,7 @@ func (w *walk) add(o gpu.Offer, s *setback) string {
 		w.skipped[o.Provider] = true
 		next = "; no more offers of " + o.Provider + " are tried"
 	}
-	line := describeCandidate(o) + ": " + firstLine(reason(s.err))
+	line := describeCandidate(o) + ": " + firstLine(reason(o, s.err))
 	w.times[line]++
 	if w.times[line] > 1 {
 		return ""
@@ -115,11 +121,16 @@ func (w *walk) add(o gpu.Offer, s *setback) string {
 	return line + next
 }
 
-// reason is an error without the name of the machine that nobody has seen, which tells people nothing.
-func reason(err error) string {
+// reason is an error without the name of the machine that nobody has seen, which tells people nothing, and
+// without that of the offer, which stands before it.
+func reason(o gpu.Offer, err error) string {
 	var refusal *gpu.Error
-	if errors.As(err, &refusal) {
+	var said *fault.Error
+	switch {
+	case errors.As(err, &refusal):
 		return cmp.Or(refusal.Message, string(refusal.Kind))
+	case errors.As(err, &said) && said.Target == describeCandidate(o):
+		return said.Err.Error()
 	}
 	return err.Error()
 }
@@ -137,7 +148,9 @@ func (w *walk) err(query gpu.Query) error {
 	first := w.errs[0]
 	if len(w.said) == 1 || len(kinds) == 1 && fault.KindOf(first) == fault.Budget {
 		switch fault.KindOf(first) {
-		case fault.Budget, fault.Auth, fault.Funds, fault.Invalid:
+		case fault.Budget: // its hint says what would be enough
+			return w.dear
+		case fault.Auth, fault.Funds, fault.Invalid:
 			return w.errs[len(w.errs)-1]
 		}
 	}

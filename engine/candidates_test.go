@@ -161,7 +161,8 @@ func TestCandidates(t *testing.T) {
 		},
 		{
 			name: "max_cost buys too little of all", maxCost: 0.2, createsA: 0, kind: fault.Budget,
-			words: []string{"max_cost $0.20 buys", "raise max_cost to $0."},
+			a: market{offers: priced(1.5, 3)}, b: market{offers: priced(4)},
+			words: []string{"max_cost $0.20 buys", "raise max_cost to $0.25 or more"},
 		},
 		{
 			name: "nobody has volumes", query: gpu.Query{VolumeDiskGB: 50}, createsA: 0, kind: fault.Invalid,

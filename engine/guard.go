@@ -119,7 +119,7 @@ func (e *Engine) guardJob(ctx context.Context, job journal.Job) error {
 		err := e.stopBegun(ctx, job)
 		e.closeJob(ctx, job.ID, journal.JobCancelled, processGone)
 		return err
-	case !job.Finish, job.State.Final() && job.ResultsDone:
+	case !job.Finish, job.NodeID == "", job.State.Final() && job.ResultsDone:
 		return nil
 	}
 	node, err := e.journal.Node(ctx, job.NodeID)
@@ -215,7 +215,7 @@ func (e *Engine) whileNeeded(ctx context.Context, node journal.Node) (journal.No
 	watch := e.newClocks()
 	began, until := time.Now(), node.HoldUntil
 	hold := max(until.Sub(e.now()), 0)
-	for {
+	for node.State != journal.NodeReleasing { // then somebody wants it gone, held or not
 		jobs, err := e.journal.Jobs(ctx, journal.JobFilter{NodeID: node.ID})
 		if err != nil {
 			return node, err
@@ -241,6 +241,7 @@ func (e *Engine) whileNeeded(ctx context.Context, node journal.Node) (journal.No
 			hold = max(until.Sub(e.now()), 0)
 		}
 	}
+	return node, nil
 }
 
 // livesOn reports whether a job that was started to live on its own is among these.
@@ -248,9 +249,16 @@ func livesOn(jobs []journal.Job) bool {
 	return slices.ContainsFunc(jobs, func(j journal.Job) bool { return j.State == journal.JobRunning && !j.Finish })
 }
 
-// releasable reports whether bifrost may end the machine on its own.
+// releasable reports whether bifrost may end the machine on its own. One whose end somebody has asked for
+// may have been kept before.
 func releasable(n journal.Node) bool {
-	return n.Provider != providerSSH && !n.Keep && n.State != journal.NodeGone && n.State != journal.NodeKept
+	switch n.State {
+	case journal.NodeGone, journal.NodeKept:
+		return false
+	case journal.NodeReleasing:
+		return n.Provider != providerSSH
+	}
+	return n.Provider != providerSSH && !n.Keep
 }
 
 // inUse reports whether a job that was started to live on its own runs on the node.

@@ -296,6 +296,86 @@ func TestUnreleased(t *testing.T) {
 	settled(t, state, nil, m)
 }
 
+// A key that is refused is told of while a release goes on, and does not keep the user for ever.
+func TestTerminateWithAWrongKey(t *testing.T) {
+	t.Parallel()
+	state := t.TempDir()
+	m := &market{name: "a", offers: priced(2)}
+	timing := quick
+	timing.Release = 100 * time.Millisecond
+	eng, seen := openAt(t, state, trading(timing, m))
+	keep := true
+	n, err := eng.Acquire(t.Context(), engine.NodeSpec{Provision: &gpu.Query{}, KeepAlive: &keep})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.terminate = func(int, func() error) error {
+		return &gpu.Error{Provider: "a", Op: "terminate", Kind: gpu.Auth, Message: "no such key"}
+	}
+	if err := eng.Terminate(t.Context(), n.ID()); fault.KindOf(err) != fault.Unreleased || !strings.Contains(err.Error(), "no such key") {
+		t.Errorf("got %v (%s)", err, fault.KindOf(err))
+	}
+	if got := strings.Count(seen.text(), n.ID()+" costs on: a terminate: no such key; trying again"); got != 1 {
+		t.Errorf("it was said %d times: %s", got, seen.text())
+	}
+	if err := eng.Close(); err != nil {
+		t.Error(err)
+	}
+	m.terminate = nil
+	settled(t, state, nil, m)
+}
+
+// The end of a run says what became of a machine that never became its node.
+func TestMachineOfARunThatNeverHadIt(t *testing.T) {
+	t.Parallel()
+	refused := func(int, gpu.CreateRequest, renting) (gpu.Instance, error) {
+		return gpu.Instance{}, &gpu.Error{Provider: "a", Op: "create", Kind: gpu.NoCapacity, Message: "none left"}
+	}
+	for _, tt := range []struct {
+		name  string
+		m     *market
+		costs bool
+		want  string // of Result.Machine
+	}{
+		{"it was ended", &market{}, false, "terminated and confirmed"},
+		{"it cannot be ended", &market{terminate: func(int, func() error) error { return nil }}, true, "STILL RUNNING"},
+		{"nobody knows", &market{create: unanswered(0, errors.New("reset"))}, true, "nobody knows whether bifrost-x-"},
+		{"there was none", &market{create: refused}, false, "none was rented"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			state := t.TempDir()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			m := tt.m
+			m.name, m.offers = "a", priced(2)
+			if m.create == nil {
+				m.create = func(_ int, _ gpu.CreateRequest, rent renting) (gpu.Instance, error) {
+					defer cancel() // the user, before it has booted
+					return rent()
+				}
+			}
+			timing := quick
+			if m.terminate != nil {
+				timing.Release = 100 * time.Millisecond
+			}
+			eng, _ := openAt(t, state, trading(timing, m))
+			res, err := eng.Run(ctx, engine.Job{Name: "x", Provision: &gpu.Query{}, Command: engine.Shell("true")}, engine.RunOptions{})
+			if err == nil || !strings.Contains(res.Machine, tt.want) || res.Costs != tt.costs {
+				t.Errorf("got %q, costs %t, error %v; want %q, %t", res.Machine, res.Costs, err, tt.want, tt.costs)
+			}
+			if cost := res.Cost > 0; cost != (ctx.Err() != nil) {
+				t.Errorf("cost $%f, created %t", res.Cost, ctx.Err() != nil)
+			}
+			if err := eng.Close(); err != nil && !tt.costs {
+				t.Error(err)
+			}
+			m.terminate = nil
+			settled(t, state, nil, m)
+		})
+	}
+}
+
 // Machines of a provider without a key are told of, once, and stop nothing.
 func TestAbsentProvider(t *testing.T) {
 	t.Parallel()

@@ -180,6 +180,8 @@ func (n *Node) Terminate(ctx context.Context) error {
 	if err := n.adopt(ctx); err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, n.engine.cfg.Timing.Release)
+	defer cancel()
 	return n.terminate(ctx, "it was terminated")
 }
 

@@ -57,6 +57,9 @@ func (n *Node) keep(ctx context.Context, why string) error {
 	n.mu.Unlock()
 	n.disarm(ctx)
 	return n.engine.journal.SetNode(ctx, n.ID(), func(rec *journal.Node) error {
+		if rec.State == journal.NodeReleasing || rec.State == journal.NodeGone {
+			return nil // somebody has ended it meanwhile
+		}
 		rec.State, rec.Keep, rec.Note = journal.NodeKept, true, why
 		return nil
 	})
@@ -198,10 +201,15 @@ func (e *Engine) terminateConfirmed(ctx context.Context, p gpu.Provider, id stri
 	pause := e.confirmPause(p.Name())
 	gone, reads := 0, 0
 	var refused error                // by the last terminate call
+	said := false                    // that the account may not, which people can mend
 	call := e.cfg.Timing.ReleasePoll // until the next terminate call
 	for due := time.Now(); ; {
 		if (gone == 0 || !seen) && !time.Now().Before(due) {
 			refused = e.asked(ctx, func(ctx context.Context) error { return p.Terminate(ctx, id) })
+			if isKind(refused, gpu.Auth, gpu.Forbidden) && !said {
+				said = true
+				e.warn(fmt.Errorf("%s:%s costs on: %w; trying again", p.Name(), id, refused))
+			}
 			due = time.Now().Add(call)
 			call = min(2*call, 15*e.cfg.Timing.ReleasePoll)
 		}

@@ -49,7 +49,7 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 			return nil, err
 		}
 	}
-	req.Name = "bifrost-" + label + "-" + strings.ReplaceAll(e.now().UTC().Format("20060102t150405.000"), ".", "")
+	req.Name = machineName(label, strings.ReplaceAll(e.now().UTC().Format("20060102t150405.000"), ".", ""))
 	offerJSON, err := json.Marshal(offer)
 	if err != nil {
 		return nil, err
@@ -93,6 +93,9 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 	}
 	return nil, &setback{err: err, booted: true}
 }
+
+// machineName is what a machine is called at its provider.
+func machineName(label, stamp string) string { return "bifrost-" + label + "-" + stamp }
 
 // minUse is the least that a machine is good for: it has to boot before a job can run.
 const minUse = 10 * time.Minute

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"strings"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
@@ -367,10 +368,13 @@ func (r *run) discard(ctx context.Context, cause error) (Result, error) {
 	if r.job.Provision == nil {
 		res.Machine = "not reached"
 	}
+	ctx = context.WithoutCancel(ctx)
 	if r.node == nil {
+		if err := r.tried(ctx, &res); err != nil {
+			return res, errors.Join(cause, err)
+		}
 		return res, cause
 	}
-	ctx = context.WithoutCancel(ctx)
 	res.NodeID, res.Price, res.Cost = r.node.ID(), r.node.PricePerHour(), r.cost()
 	policy := r.job.OnFailure
 	if interrupted {
@@ -378,6 +382,32 @@ func (r *run) discard(ctx context.Context, cause error) (Result, error) {
 	}
 	err := r.node.conclude(ctx, policy, false, true, &res)
 	return res, errors.Join(cause, err)
+}
+
+// tried says in res what became of the machines that were rented for a run and did not become its node.
+func (r *run) tried(ctx context.Context, res *Result) error {
+	all, err := r.engine.journal.Nodes(ctx, true)
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		if !strings.HasPrefix(n.Name, machineName(r.id, "")) || n.State == journal.NodeGone && n.ID == journal.IntentID(n.Name) {
+			continue // another's, or one that was never created
+		}
+		ended := n.Ended
+		switch {
+		case n.State == journal.NodeGone && !res.Costs:
+			res.Machine = "terminated and confirmed"
+		case n.State == journal.NodeIntent:
+			res.Machine, res.Price, res.Costs = "nobody knows whether "+n.Name+" was created", n.PricePerHour, true
+			continue
+		case n.State != journal.NodeGone:
+			res.Machine, res.Price, res.Costs = n.ID+" STILL RUNNING", n.PricePerHour, true
+			ended = r.engine.now()
+		}
+		res.Cost += ended.Sub(n.Created).Hours() * n.PricePerHour
+	}
+	return nil
 }
 
 // An interruption stands for what each step made of the end of its context. That is no news for

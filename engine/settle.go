@@ -90,7 +90,7 @@ func (e *Engine) orphans(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 		// A job that lives on its own is left alone; but one with a limit gets somebody who watches that.
-		if !livesOn(jobs) || len(e.cfg.Guardian) > 0 && !hardLimit(n, jobs).IsZero() {
+		if n.State == journal.NodeReleasing || !livesOn(jobs) || len(e.cfg.Guardian) > 0 && !hardLimit(n, jobs).IsZero() {
 			candidates = append(candidates, n.RunID)
 		}
 	}
@@ -148,7 +148,7 @@ func (e *Engine) Reap(ctx context.Context, dryRun bool) ([]Reaped, error) {
 		if err != nil {
 			return out, err
 		}
-		if !free || used || e.now().Before(n.HoldUntil) {
+		if !free || n.State != journal.NodeReleasing && (used || e.now().Before(n.HoldUntil)) {
 			continue
 		}
 		r := Reaped{Node: n, Why: "the process that rented it is gone"}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -51,18 +52,20 @@ EXIT STATUS
 					return quietInterrupt(ctx, err)
 				}
 			}
-			var errs []error
-			for _, id := range args {
-				err := eng.Terminate(ctx, id)
-				if err != nil {
-					errs = append(errs, err)
-					continue
-				}
-				if node, err := eng.Node(ctx, id); err == nil {
-					id = node.ID // of the machine, whatever it was called by
-				}
-				a.screen.Note(id + " terminated and confirmed")
+			errs := make([]error, len(args))
+			var wg sync.WaitGroup
+			for i, id := range args { // at once: one whose provider is down must not keep another costing
+				wg.Go(func() {
+					if errs[i] = eng.Terminate(ctx, id); errs[i] != nil {
+						return
+					}
+					if node, err := eng.Node(ctx, id); err == nil {
+						id = node.ID // of the machine, whatever it was called by
+					}
+					a.screen.Note(id + " terminated and confirmed")
+				})
 			}
+			wg.Wait()
 			return quietUnlessMoney(ctx, errors.Join(errs...))
 		},
 	}
