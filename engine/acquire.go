@@ -122,6 +122,9 @@ func (e *Engine) connectExisting(ctx context.Context, spec NodeSpec) (_ *Node, e
 			"keep_alive = True leaves it as it is, keep_alive = False terminates it at the end")
 	}
 	inst, err := p.Get(ctx, id)
+	if isKind(err, gpu.NotFound) && ours && otherKey(p, rec) {
+		return nil, elsewhere(rec)
+	}
 	if err != nil {
 		return nil, providerFault("get", spec.NodeID, err)
 	}
@@ -131,6 +134,9 @@ func (e *Engine) connectExisting(ctx context.Context, spec NodeSpec) (_ *Node, e
 	}
 	if !ours {
 		rec = journal.Node{ID: spec.NodeID, Name: inst.Name, State: journal.NodeReady, Created: inst.Created}
+	}
+	if inst.Name == rec.Name {
+		rec.Account = accountOf(p)
 	}
 	describe(&rec, inst)
 	if spec.KeepAlive != nil {

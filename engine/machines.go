@@ -37,6 +37,9 @@ func (e *Engine) ListNodes(ctx context.Context) ([]*Node, error) {
 		inst, exists := there[rec.ID]
 		delete(there, rec.ID)
 		_, asked := lists[rec.Provider]
+		if p, err := e.provider(rec.Provider); err == nil && otherKey(p, rec) {
+			asked = false // the account that has it was not
+		}
 		if rec.Provider == providerSSH || rec.State == journal.NodeIntent || asked && !exists && rec.State != journal.NodeCreated {
 			continue // nobody rented it, or it is not there; one that is new may not be shown yet
 		}
@@ -47,6 +50,9 @@ func (e *Engine) ListNodes(ctx context.Context) ([]*Node, error) {
 	}
 	for id, inst := range there {
 		rec := journal.Node{ID: id, Name: inst.Name, RunID: e.runID, State: journal.NodeReady, Created: inst.Created, Keep: true}
+		if p, err := e.provider(inst.Provider); err == nil {
+			rec.Account = accountOf(p)
+		}
 		describe(&rec, inst)
 		nodes = append(nodes, &Node{engine: e, rec: rec, foreign: true})
 	}

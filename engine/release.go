@@ -116,9 +116,9 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 		}
 	}
 	_, id, _ := strings.Cut(rec.ID, ":")
-	seen, err := e.confirmOurs(ctx, p, rec, id)
-	if err != nil {
-		return err
+	seen, unseen := e.confirmOurs(ctx, p, rec)
+	if unseen != nil && fault.KindOf(unseen) != fault.Unreleased {
+		return unseen
 	}
 	gone := false
 	err = e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(n *journal.Node) error {
@@ -135,6 +135,9 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 		return err
 	}
 	if !gone {
+		if unseen != nil {
+			return unseen
+		}
 		if err := e.terminateConfirmed(ctx, p, id, seen || rec.Host != ""); err != nil {
 			return unreleased(rec, err)
 		}
@@ -177,10 +180,14 @@ func (e *Engine) closeJobsOf(ctx context.Context, nodeID, why string) error {
 }
 
 // confirmOurs reads the machine back before it is deleted: an id alone authorises nothing. It
-// reports whether the provider shows the machine.
-func (e *Engine) confirmOurs(ctx context.Context, p gpu.Provider, rec journal.Node, id string) (bool, error) {
-	inst, err := e.get(ctx, p, id)
-	if err != nil {
+// reports whether the provider shows the machine. With another key than it was rented with nothing but that
+// will do: the error is of kind unreleased then.
+func (e *Engine) confirmOurs(ctx context.Context, p gpu.Provider, rec journal.Node) (bool, error) {
+	inst, err := e.readBack(ctx, p, rec)
+	switch {
+	case fault.KindOf(err) == fault.Unreleased:
+		return false, err
+	case err != nil:
 		return false, nil // it cannot be read now; the terminate call is tried all the same
 	}
 	if rec.Name != "" && inst.Name != rec.Name {

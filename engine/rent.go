@@ -57,7 +57,7 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 	rec := journal.Node{
 		ID: journal.IntentID(req.Name), Name: req.Name, Provider: offer.Provider, RunID: e.runID, State: journal.NodeIntent,
 		GPUType: offer.GPUType, GPUCount: offer.GPUCount, PricePerHour: offer.PriceTotal, Offer: string(offerJSON), Created: e.now(),
-		Keep: spec.KeepAlive != nil && *spec.KeepAlive, Volume: volumeOf(p, query), Switch: switchOf(p),
+		Keep: spec.KeepAlive != nil && *spec.KeepAlive, Volume: volumeOf(p, query), Switch: switchOf(p), Account: accountOf(p),
 	}
 	if rec.Keep && rec.Switch == "" {
 		rec.Switch = journal.SwitchOff

@@ -232,6 +232,8 @@ func (e *Engine) settleIntent(ctx context.Context, n journal.Node) error {
 	}
 	inst, err := e.look(ctx, p, n)
 	switch {
+	case errors.Is(err, errNotShown) && otherKey(p, n):
+		return elsewhere(n)
 	case errors.Is(err, errNotShown):
 		return e.journal.SetNode(ctx, n.ID, func(rec *journal.Node) error {
 			rec.State, rec.Ended, rec.Note = journal.NodeGone, e.now(), "no machine of this name exists"
@@ -248,7 +250,7 @@ func (e *Engine) settleIntent(ctx context.Context, n journal.Node) error {
 		}
 	}
 	n.ID = n.Provider + ":" + inst.ID
-	n.State = journal.NodeCreated
+	n.State, n.Account = journal.NodeCreated, accountOf(p)
 	describe(&n, inst)
 	if err := e.journal.NodeCreated(ctx, n.Name, n); err != nil {
 		return err
@@ -258,18 +260,18 @@ func (e *Engine) settleIntent(ctx context.Context, n journal.Node) error {
 
 // machineDead says in words why nothing runs on a rented machine any more: it does not exist, or its
 // provider calls it failed. "" means that it may live. Absence must be read twice: jobs are given up for it.
+// With another key than it was rented with it means nothing.
 func (e *Engine) machineDead(ctx context.Context, n journal.Node) string {
 	p, err := e.provider(n.Provider)
 	if err != nil {
 		return "" // ssh, or a provider that cannot be asked
 	}
-	_, id, _ := strings.Cut(n.ID, ":")
-	inst, err := e.get(ctx, p, id)
+	inst, err := e.readBack(ctx, p, n)
 	if isGone(inst, err) {
 		if sleep(ctx, e.confirmPause(p.Name())) != nil {
 			return ""
 		}
-		inst, err = e.get(ctx, p, id)
+		inst, err = e.readBack(ctx, p, n)
 	}
 	told := ""
 	if err == nil && inst.Message != "" {

@@ -145,6 +145,13 @@ type SelfEnder interface {
 	EndScript(id string) string
 }
 
+// Accounts is a Provider of which an account, and not everybody, sees its own machines.
+type Accounts interface {
+	// Account tells the key that it asks with from others, and nothing more of it: two of the same word have
+	// the same key. An account may have several keys, so two words may be one account.
+	Account() string
+}
+
 // A Kind says what a provider's refusal obliges the caller to do.
 type Kind string
 

@@ -16,7 +16,7 @@ import (
 )
 
 func newTerminate(a *app) *cobra.Command {
-	var all bool
+	var all, forget bool
 	cmd := &cobra.Command{
 		Use:     "terminate JOB|NODE... | --all",
 		Short:   "End machines now and stop paying for them",
@@ -24,6 +24,9 @@ func newTerminate(a *app) *cobra.Command {
 		Long: `Ends the machines of these jobs, whatever runs on them, and waits until the provider confirms that they
 are gone. What was not fetched from them is lost: bifrost sync JOB fetches first. Machines that you
 brought yourself (ssh=) are never ended.
+
+A machine that the provider's key does not show counts as gone only with the key that it was rented with. With
+that of another account it stays listed; --forget records it as gone at your word.
 
 EXIT STATUS
   0 all are gone; 204 a termination is not confirmed and the machine may still cost money`,
@@ -33,6 +36,9 @@ EXIT STATUS
 		Args: func(cmd *cobra.Command, args []string) error {
 			if all && len(args) > 0 {
 				return usage(cmd, "give either ids or --all", "%q and --all were given together", args[0])
+			}
+			if all && forget {
+				return usage(cmd, "name the machines to forget", "--all and --forget were given together")
 			}
 			if !all && len(args) == 0 {
 				return usage(cmd, "name what bifrost ps shows, or use --all", "JOB or NODE is missing")
@@ -52,17 +58,24 @@ EXIT STATUS
 					return quietInterrupt(ctx, err)
 				}
 			}
+			end, done := eng.Terminate, "terminated and confirmed"
+			if forget {
+				if err := a.sureToForget(ctx, args); err != nil {
+					return quietInterrupt(ctx, err)
+				}
+				end, done = eng.Forget, "recorded as gone"
+			}
 			errs := make([]error, len(args))
 			var wg sync.WaitGroup
 			for i, id := range args { // at once: one whose provider is down must not keep another costing
 				wg.Go(func() {
-					if errs[i] = eng.Terminate(ctx, id); errs[i] != nil {
+					if errs[i] = end(ctx, id); errs[i] != nil {
 						return
 					}
 					if node, err := eng.Node(ctx, id); err == nil {
 						id = node.ID // of the machine, whatever it was called by
 					}
-					a.screen.Note(id + " terminated and confirmed")
+					a.screen.Note(id + " " + done)
 				})
 			}
 			wg.Wait()
@@ -70,8 +83,18 @@ EXIT STATUS
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "every machine that bifrost rented and that is not gone")
+	cmd.Flags().BoolVar(&forget, "forget", false, "end nothing, only record these as gone: you know that they are")
 	addYes(cmd, a)
 	return cmd
+}
+
+// sureToForget asks whether machines are gone that no provider has confirmed as that.
+func (a *app) sureToForget(ctx context.Context, ids []string) error {
+	ok, err := a.confirm(ctx, fmt.Sprintf("record %s as gone? what still runs goes on costing money, and bifrost will not end it.", strings.Join(ids, ", ")))
+	if err == nil && !ok {
+		err = &fault.Error{Kind: fault.Denied, Op: "forget", Err: errors.New("answered no; nothing was recorded")}
+	}
+	return err
 }
 
 // allMachines asks whether to end all machines that bifrost rented, and returns their ids.

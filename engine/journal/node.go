@@ -37,6 +37,7 @@ type Node struct {
 	Volume       string // the absolute path of the volume that was rented with it; "" for none
 	Switch       Switch
 	SwitchUntil  time.Time // when an armed switch ends the machine, by this machine's clock
+	Account      string    // gpu.Accounts of the key that last saw it, or that is about to rent it; "" when unknown
 	Note         string    // why it is in its state, one line; recorded with each transition
 }
 
@@ -52,13 +53,13 @@ const (
 
 const nodeColumns = `id, name, provider, provider_id, run_id, state, host, port, user, host_key, ssh,
 	identity_file, gpu_type, gpu_count, price_per_hour, created, ended, keep, hold_until, deadline, offer, note,
-	volume, switch, switch_until`
+	volume, switch, switch_until, account`
 
 func nodeValues(n Node) []any {
 	return []any{
 		n.ID, n.Name, n.Provider, n.ProviderID, n.RunID, string(n.State), n.Host, n.Port, n.User, n.HostKey, n.SSH,
 		n.IdentityFile, n.GPUType, n.GPUCount, n.PricePerHour, millis(n.Created), millis(n.Ended), n.Keep,
-		millis(n.HoldUntil), millis(n.Deadline), n.Offer, n.Note, n.Volume, string(n.Switch), millis(n.SwitchUntil),
+		millis(n.HoldUntil), millis(n.Deadline), n.Offer, n.Note, n.Volume, string(n.Switch), millis(n.SwitchUntil), n.Account,
 	}
 }
 
@@ -68,7 +69,7 @@ func scanNode(scan func(...any) error) (Node, error) {
 	var created, ended, hold, deadline, until int64
 	err := scan(&n.ID, &n.Name, &n.Provider, &n.ProviderID, &n.RunID, &state, &n.Host, &n.Port, &n.User, &n.HostKey, &n.SSH,
 		&n.IdentityFile, &n.GPUType, &n.GPUCount, &n.PricePerHour, &created, &ended, &n.Keep, &hold, &deadline, &n.Offer, &n.Note,
-		&n.Volume, &n.Switch, &until)
+		&n.Volume, &n.Switch, &until, &n.Account)
 	n.State = NodeState(state)
 	n.Created, n.Ended, n.HoldUntil, n.Deadline = moment(created), moment(ended), moment(hold), moment(deadline)
 	n.SwitchUntil = moment(until)
@@ -180,6 +181,7 @@ func over(intent, n Node) Node {
 	n.Offer = cmp.Or(n.Offer, intent.Offer)
 	n.Volume = cmp.Or(n.Volume, intent.Volume)
 	n.Switch = cmp.Or(n.Switch, intent.Switch)
+	n.Account = cmp.Or(n.Account, intent.Account)
 	return n
 }
 

@@ -100,6 +100,8 @@ CREATE TABLE downloads (path TEXT PRIMARY KEY, at INTEGER NOT NULL) WITHOUT ROWI
 ALTER TABLE nodes ADD COLUMN volume TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN switch TEXT NOT NULL DEFAULT '';
 ALTER TABLE nodes ADD COLUMN switch_until INTEGER NOT NULL DEFAULT 0;
+`, `
+ALTER TABLE nodes ADD COLUMN account TEXT NOT NULL DEFAULT '';
 `}
 
 // checkSchema makes sure that the file is a journal of a version that this program knows, and

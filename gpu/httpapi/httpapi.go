@@ -13,6 +13,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,6 +107,16 @@ func New(cfg Config) *Client {
 		// A redirect would send a POST again as a GET, or the key to another host.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
+}
+
+// Account implements gpu.Accounts: the first 32 bits of a hash of the provider's name and the key, which are
+// too few to find the key by. "" is no key.
+func (c *Client) Account() string {
+	if c.cfg.Key == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(c.cfg.Provider + "\x00" + c.cfg.Key))
+	return hex.EncodeToString(sum[:4])
 }
 
 // Do sends a call and decodes its answer. A refusal is a *gpu.Error. An answer that never came, came in

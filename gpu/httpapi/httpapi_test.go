@@ -654,3 +654,19 @@ func TestDenied(t *testing.T) {
 		}
 	}
 }
+
+func TestAccount(t *testing.T) {
+	t.Parallel()
+	of := func(provider, key string) string {
+		return httpapi.New(httpapi.Config{Provider: provider, Key: key}).Account()
+	}
+	if got, again := of("a", key), of("a", key); got != again || len(got) != 8 || strings.Contains(key, got) {
+		t.Errorf("got %q and %q, want the same 8 digits", got, again)
+	}
+	if one, otherKey, otherProvider := of("a", key), of("a", key+"x"), of("b", key); one == otherKey || one == otherProvider {
+		t.Errorf("got %q for a key, %q for another, %q at another provider: want three", one, otherKey, otherProvider)
+	}
+	if got := of("a", ""); got != "" {
+		t.Errorf("got %q without a key, want none", got)
+	}
+}

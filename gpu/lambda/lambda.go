@@ -71,6 +71,9 @@ func New(cfg Config) *Provider {
 // Name implements gpu.Provider.
 func (p *Provider) Name() string { return Name }
 
+// Account implements gpu.Accounts.
+func (p *Provider) Account() string { return p.api.Account() }
+
 func invalid(op, format string, args ...any) error {
 	return &gpu.Error{Provider: Name, Op: op, Kind: gpu.Validation, Message: fmt.Sprintf(format, args...)}
 }

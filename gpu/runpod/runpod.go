@@ -56,6 +56,9 @@ func New(cfg Config) *Provider {
 // Name implements gpu.Provider.
 func (p *Provider) Name() string { return Name }
 
+// Account implements gpu.Accounts.
+func (p *Provider) Account() string { return p.api.Account() }
+
 // Volumes is the path at which a machine finds the volume of Query.VolumeDiskGB.
 func (p *Provider) Volumes() string { return volumePath }
 

@@ -74,6 +74,9 @@ func New(cfg Config) *Provider {
 // Name implements gpu.Provider.
 func (p *Provider) Name() string { return Name }
 
+// Account implements gpu.Accounts.
+func (p *Provider) Account() string { return p.api.Account() }
+
 // An envelope is what Vast says beside, or instead of, an answer.
 type envelope struct {
 	Success *bool  `json:"success"`

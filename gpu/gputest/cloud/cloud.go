@@ -193,6 +193,14 @@ func (a *Account) Advance(d time.Duration) {
 	a.shift += d
 }
 
+// Rotate replaces the account's key and returns the new one: the old one is not accepted any more.
+func (a *Account) Rotate() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.Key = "key-" + randomHex(16)
+	return a.Key
+}
+
 // now is the account's time.
 func (a *Account) now() time.Time { return time.Now().Add(a.shift) }
 

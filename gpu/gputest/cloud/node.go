@@ -188,7 +188,10 @@ func (n *node) end() {
 		return
 	}
 	n.over = true
-	if n.made != nil && n.shallow == nil {
+	switch {
+	case n.shallow != nil:
+		n.shallow.end()
+	case n.made != nil:
 		if err := n.from.Terminate(context.Background(), n.made.ID); err != nil {
 			n.failed = fmt.Errorf("end the node of %s: %w", n.m.ID, err)
 		}

@@ -6,15 +6,20 @@ import (
 	"crypto/rand"
 	"errors"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 )
 
 // A shallow is an SSH server in this process that runs commands, and nothing else that a machine does: no
-// terminal, no files, no forwarding, and no processes that outlive their connection. Tables with hundreds of
+// terminal, no files, no forwarding. What outlives its connection ends with the machine. Tables with hundreds of
 // machines to which somebody logs in use it instead of an instance.
 type shallow struct {
 	config *ssh.ServerConfig
@@ -106,5 +111,22 @@ func (s *shallow) session(ctx context.Context, offered ssh.NewChannel) {
 		_ = cmd.Wait() // its state has what counts
 		_, _ = ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Code uint32 }{uint32(cmd.ProcessState.ExitCode())}))
 		return
+	}
+}
+
+// end ends what was started in a session of its own, as the switch is with which a machine ends itself.
+// Where there is no /proc it finds none.
+func (s *shallow) end() {
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ") // the pattern is well formed
+	for _, file := range environs {
+		environ, err := os.ReadFile(file)
+		if err != nil || !strings.Contains("\x00"+string(environ), "\x00HOME="+s.dir+"\x00") {
+			continue // it has ended, or is another's
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file))); err == nil {
+			if p, err := os.FindProcess(pid); err == nil {
+				_ = p.Signal(syscall.SIGKILL) // it may have ended
+			}
+		}
 	}
 }
