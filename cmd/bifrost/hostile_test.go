@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,7 +167,13 @@ func newHostileWorld(t *testing.T, archive *txtar.Archive) *hostileWorld {
 			t.Fatal(err)
 		}
 	}
+	// The keys are canaries; whoever asks a provider with one asks this server.
+	provider := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		http.Error(rw, "go away", http.StatusUnauthorized)
+	}))
+	t.Cleanup(provider.Close)
 	w.env = append(os.Environ(),
+		"BIFROST_RUNPOD_URL="+provider.URL, "BIFROST_PRIME_URL="+provider.URL,
 		"HOME="+filepath.Join(dir, "home"), "XDG_STATE_HOME="+filepath.Join(dir, "state"), "SSH_AUTH_SOCK=", "CI=true", "GORACE=atexit_sleep_ms=0",
 		"HF_TOKEN="+canaries["HF_TOKEN"], "RUNPOD_API_KEY="+canaries["RUNPOD_API_KEY"],
 	)

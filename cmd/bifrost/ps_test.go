@@ -23,7 +23,7 @@ func TestListing(t *testing.T) {
 			{ID: "old-1", State: journal.JobFailed, ExitCode: &three, Created: now.Add(-49 * time.Hour)},
 		},
 		Nodes: []journal.Node{
-			{ID: "vast:9", Provider: "vast", State: journal.NodeReady, GPUType: "A100 80GB", GPUCount: 2, PricePerHour: 2.5, Created: now.Add(-time.Hour), Ended: now, Deadline: now.Add(time.Minute)},
+			{ID: "vast:9", Provider: "vast", State: journal.NodeReady, GPUType: "A100 80GB", GPUCount: 2, PricePerHour: 2.5, Created: now.Add(-time.Hour), Ended: now, Deadline: now.Add(time.Minute), Switch: journal.SwitchArmed},
 			{ID: "runpod:x", Provider: "runpod", State: journal.NodeReleasing, PricePerHour: 1, Created: now.Add(-2 * time.Hour), Ended: now},
 			{ID: "local:h", Provider: "local", State: journal.NodeReady, Created: now, Ended: now, HoldUntil: now.Add(-time.Second)},
 			{ID: "ssh:root@gpu:22", Provider: "ssh", State: journal.NodeReady},
@@ -39,11 +39,11 @@ train-7f3k  running                1h00m  1h30m  vast:9           python train.p
 eval-1      running (unreachable)  1m00s      -  ssh:root@gpu:22  python eval.py
 old-1       failed (3)             2d01h      -  -                -
 
-NODE             STATE      GPUS            AGE  $/HOUR  SPENT   LEFT  JOB
-vast:9           ready      2x A100 80GB  1h00m   $2.50  $2.50  1m00s  train-7f3k
-runpod:x         RELEASING  -             2h00m   $1.00  $2.00      -  -
-local:h          held       -              0.0s   $0.00  $0.00   over  -
-ssh:root@gpu:22  ready      -                 -       -      -      -  eval-1
+NODE             STATE      GPUS            AGE  $/HOUR  SPENT   LEFT  SWITCH       JOB
+vast:9           ready      2x A100 80GB  1h00m   $2.50  $2.50  1m00s  node         train-7f3k
+runpod:x         RELEASING  -             2h00m   $1.00  $2.00      -  client only  -
+local:h          held       -              0.0s   $0.00  $0.00   over  client only  -
+ssh:root@gpu:22  ready      -                 -       -      -      -  -            eval-1
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("listing (-want +got):\n%s", diff)
