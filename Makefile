@@ -21,8 +21,7 @@ test: deps lint scripts
 	$(GO) build ./...
 	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bifrost
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bifrost
-	# Most tests wait for processes and connections, so more of them than there are cores run at once.
-	$(GO) test -vet=off -parallel 4 $$(.ci/race) $(if $(CI),-count=1) -timeout 14m ./...
+	$(GO) test -vet=off $$(.ci/race) $(if $(CI),-count=1) -timeout 14m ./...
 	$(MAKE) --no-print-directory docs
 	@git diff --exit-code --stat -- docs || { echo 'docs/ is not up to date: commit what make docs wrote'; exit 1; }
 
