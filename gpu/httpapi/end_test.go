@@ -34,6 +34,20 @@ func newEndServer(t *testing.T) *endServer {
 	return s
 }
 
+// requests are those that it has had.
+func (s *endServer) requests() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.asked)
+}
+
+// answer sets the status of the next answers.
+func (s *endServer) answer(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = status
+}
+
 // tools makes a folder for PATH that has the shell's own tools and, of those that can ask a server, one.
 func tools(t *testing.T, tool string) string {
 	dir := t.TempDir()
@@ -69,23 +83,23 @@ func TestEndScript(t *testing.T) {
 				out, err := cmd.CombinedOutput()
 				return string(out), err
 			}
-			if out, err := run([]string{"check"}, "CONTAINER_API_KEY="+key, "CONTAINER_ID=C.7"); err != nil || len(s.asked) != 0 {
-				t.Fatalf("check: got %v, %s, requests %q, want success and none", err, out, s.asked)
+			if out, err := run([]string{"check"}, "CONTAINER_API_KEY="+key, "CONTAINER_ID=C.7"); err != nil || len(s.requests()) != 0 {
+				t.Fatalf("check: got %v, %s, requests %q, want success and none", err, out, s.requests())
 			}
-			if out, err := run(nil, "CONTAINER_API_KEY="+key, "CONTAINER_ID=8"); err == nil || len(s.asked) != 0 {
-				t.Fatalf("on another machine: got success, %s, requests %q, want an error and none", out, s.asked)
+			if out, err := run(nil, "CONTAINER_API_KEY="+key, "CONTAINER_ID=8"); err == nil || len(s.requests()) != 0 {
+				t.Fatalf("on another machine: got success, %s, requests %q, want an error and none", out, s.requests())
 			}
 			for _, args := range [][]string{nil, {"check"}} {
-				if out, err := run(args); err == nil || !strings.Contains(out, "CONTAINER_API_KEY") || len(s.asked) != 0 {
-					t.Fatalf("%q without a key: got %v, %s, requests %q, want an error that names the variable", args, err, out, s.asked)
+				if out, err := run(args); err == nil || !strings.Contains(out, "CONTAINER_API_KEY") || len(s.requests()) != 0 {
+					t.Fatalf("%q without a key: got %v, %s, requests %q, want an error that names the variable", args, err, out, s.requests())
 				}
 			}
 			want := []string{"DELETE /instances/7/ Bearer " + key}
-			if out, err := run(nil, "CONTAINER_API_KEY="+key, "CONTAINER_ID=7"); err != nil || !slices.Equal(s.asked, want) {
-				t.Fatalf("got %v, %s, requests %q, want success and %q", err, out, s.asked, want)
+			if out, err := run(nil, "CONTAINER_API_KEY="+key, "CONTAINER_ID=7"); err != nil || !slices.Equal(s.requests(), want) {
+				t.Fatalf("got %v, %s, requests %q, want success and %q", err, out, s.requests(), want)
 			}
 			s.mu.Lock()
-			s.status = http.StatusTooManyRequests
+			s.answer(http.StatusTooManyRequests)
 			s.mu.Unlock()
 			if out, err := run(nil, "CONTAINER_API_KEY="+key); err == nil || strings.Contains(out, key) {
 				t.Errorf("refused: got %v, %s, want an error without the key", err, out)

@@ -41,8 +41,8 @@ func TestContract(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			opts.Leave = true
 			gputest.TestProvider(t, func(t *testing.T) gpu.Provider {
-				opts.Leave = true
 				_, p := account(t, opts)
 				return p
 			})
