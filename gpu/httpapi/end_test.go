@@ -98,9 +98,7 @@ func TestEndScript(t *testing.T) {
 			if out, err := run(nil, "CONTAINER_API_KEY="+key, "CONTAINER_ID=7"); err != nil || !slices.Equal(s.requests(), want) {
 				t.Fatalf("got %v, %s, requests %q, want success and %q", err, out, s.requests(), want)
 			}
-			s.mu.Lock()
 			s.answer(http.StatusTooManyRequests)
-			s.mu.Unlock()
 			if out, err := run(nil, "CONTAINER_API_KEY="+key); err == nil || strings.Contains(out, key) {
 				t.Errorf("refused: got %v, %s, want an error without the key", err, out)
 			}
