@@ -86,11 +86,6 @@ func (e *Engine) Forget(ctx context.Context, id string) error {
 		}
 	}
 	why := "forgotten by " + who()
-	err = e.journal.SetNode(ctx, rec.ID, func(n *journal.Node) error {
-		if n.State != journal.NodeGone {
-			n.State, n.Ended, n.Note = journal.NodeGone, e.now(), why
-		}
-		return nil
-	})
+	err = e.recordGone(ctx, rec.ID, why)
 	return errors.Join(err, e.closeJobsOf(ctx, rec.ID, why))
 }

@@ -110,15 +110,6 @@ func (e *Engine) reach(ctx context.Context, p gpu.Provider, rec journal.Node, c 
 	}
 }
 
-// get reads a machine, in bounded time.
-func (e *Engine) get(ctx context.Context, p gpu.Provider, id string) (inst gpu.Instance, err error) {
-	err = e.asked(ctx, func(ctx context.Context) (err error) {
-		inst, err = p.Get(ctx, id)
-		return err
-	})
-	return inst, err
-}
-
 // starting says why a machine is not ready yet, in the provider's words.
 func starting(inst gpu.Instance) error {
 	if inst.Message == "" {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/journal"
@@ -68,41 +67,6 @@ func (e *Engine) ListNodes(ctx context.Context) ([]*Node, error) {
 		}
 	}
 	return nodes, nil
-}
-
-// listAll asks all providers at once for the machines that exist, by the provider's name. One that fails, or
-// does not answer within Timing.Ask, is a warning and is not among them.
-func (e *Engine) listAll(ctx context.Context) (map[string][]gpu.Instance, error) {
-	lists := make([][]gpu.Instance, len(e.cfg.Providers))
-	errs := make([]error, len(e.cfg.Providers))
-	var wg sync.WaitGroup
-	for i, p := range e.cfg.Providers {
-		wg.Go(func() {
-			errs[i] = e.asked(ctx, func(ctx context.Context) (err error) {
-				lists[i], err = p.List(ctx)
-				return err
-			})
-		})
-	}
-	wg.Wait()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	answers := map[string][]gpu.Instance{}
-	for i, p := range e.cfg.Providers {
-		if errs[i] != nil {
-			e.warn(providerFault("list", p.Name(), errs[i]))
-			continue
-		}
-		answers[p.Name()] = []gpu.Instance{}
-		for _, inst := range lists[i] {
-			if inst.State != gpu.Terminated {
-				inst.Provider = p.Name()
-				answers[p.Name()] = append(answers[p.Name()], inst)
-			}
-		}
-	}
-	return answers, nil
 }
 
 // FindNode returns the machine of this id ("local:abc"), of this name, or with this job on it; nil

@@ -1,10 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -142,13 +142,19 @@ func (e *Engine) terminate(ctx context.Context, rec journal.Node, why string) (e
 			return unreleased(rec, err)
 		}
 	}
-	err = e.journal.SetNode(context.WithoutCancel(ctx), rec.ID, func(n *journal.Node) error {
+	err = e.recordGone(context.WithoutCancel(ctx), rec.ID, "")
+	return errors.Join(err, e.closeJobsOf(ctx, rec.ID, why))
+}
+
+// recordGone records that a machine does not exist, unless that is recorded. With "" the note stays, which
+// says why it was ended.
+func (e *Engine) recordGone(ctx context.Context, id, note string) error {
+	return e.journal.SetNode(ctx, id, func(n *journal.Node) error {
 		if n.State != journal.NodeGone {
-			n.State, n.Ended = journal.NodeGone, e.now()
+			n.State, n.Ended, n.Note = journal.NodeGone, e.now(), cmp.Or(note, n.Note)
 		}
 		return nil
 	})
-	return errors.Join(err, e.closeJobsOf(ctx, rec.ID, why))
 }
 
 // unreleased is the error of a machine that nobody knows to be gone.
@@ -236,27 +242,6 @@ func (e *Engine) terminateConfirmed(ctx context.Context, p gpu.Provider, id stri
 		}
 		reads++
 	}
-}
-
-// asked asks a provider one question, and bounds it.
-func (e *Engine) asked(ctx context.Context, question func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, e.cfg.Timing.Ask)
-	defer cancel()
-	return question(ctx)
-}
-
-// isGone reports whether an answer to Get says that the machine does not exist any more.
-func isGone(inst gpu.Instance, err error) bool {
-	if err != nil {
-		return isKind(err, gpu.NotFound)
-	}
-	return inst.State == gpu.Terminated
-}
-
-// isKind reports whether an error is a provider's refusal of one of these kinds.
-func isKind(err error, kinds ...gpu.Kind) bool {
-	var refusal *gpu.Error
-	return errors.As(err, &refusal) && slices.Contains(kinds, refusal.Kind)
 }
 
 // warn emits a warning for an error that must not stop what goes on.

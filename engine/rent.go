@@ -70,9 +70,7 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 	if err != nil {
 		return nil, e.abandon(ctx, rec, err)
 	}
-	rec.ID = offer.Provider + ":" + inst.ID
-	rec.State = journal.NodeCreated
-	describe(&rec, inst)
+	rec = created(rec, inst)
 	// The id is recorded even if the user has just pressed Ctrl-C: the machine exists.
 	if err := e.journal.NodeCreated(context.WithoutCancel(ctx), req.Name, rec); err != nil {
 		return nil, e.unrecorded(ctx, p, rec, inst.ID, err)
@@ -92,6 +90,13 @@ func (e *Engine) rent(ctx context.Context, spec NodeSpec, query gpu.Query, offer
 		return nil, err
 	}
 	return nil, &setback{err: err, booted: true}
+}
+
+// created is the record of an intent's machine once it has an id.
+func created(intent journal.Node, inst gpu.Instance) journal.Node {
+	intent.ID, intent.State = intent.Provider+":"+inst.ID, journal.NodeCreated
+	describe(&intent, inst)
+	return intent
 }
 
 // machineName is what a machine is called at its provider.
@@ -258,9 +263,8 @@ func (e *Engine) endAll(ctx context.Context, rec journal.Node, found []gpu.Insta
 	var ids []string
 	var nodes []journal.Node
 	for i, inst := range found {
-		n := rec
-		n.ID, n.State, n.Keep = rec.Provider+":"+inst.ID, journal.NodeCreated, false
-		describe(&n, inst)
+		n := created(rec, inst)
+		n.Keep = false
 		record := func() error { return e.journal.PutNode(ctx, n) }
 		if i == 0 {
 			record = func() error { return e.journal.NodeCreated(ctx, rec.Name, n) }
@@ -314,10 +318,7 @@ func (e *Engine) abandon(ctx context.Context, rec journal.Node, cause error) err
 	if errors.As(cause, &said) { // several machines: each has a record of its own
 		return cause
 	}
-	err := e.journal.SetNode(ctx, rec.ID, func(n *journal.Node) error {
-		n.State, n.Ended, n.Note = journal.NodeGone, e.now(), firstLine(cause.Error())
-		return nil
-	})
+	err := e.recordGone(ctx, rec.ID, firstLine(cause.Error()))
 	refused := providerFault("create", rec.Name, cause)
 	if err != nil || interrupted {
 		return errors.Join(refused, err)

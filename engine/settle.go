@@ -75,6 +75,10 @@ func (e *Engine) orphans(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	on := map[string][]journal.Job{} // by the machine's id
+	for _, j := range jobs {
+		on[j.NodeID] = append(on[j.NodeID], j)
+	}
 	var candidates []string
 	beyond := map[string]bool{} // ids of machines that nobody can reach from here
 	for _, n := range nodes {
@@ -85,12 +89,8 @@ func (e *Engine) orphans(ctx context.Context) ([]string, error) {
 		if !releasable(n) {
 			continue
 		}
-		jobs, err := e.journal.Jobs(ctx, journal.JobFilter{NodeID: n.ID})
-		if err != nil {
-			return nil, err
-		}
 		// A job that lives on its own is left alone; but one with a limit gets somebody who watches that.
-		if n.State == journal.NodeReleasing || !livesOn(jobs) || len(e.cfg.Guardian) > 0 && !hardLimit(n, jobs).IsZero() {
+		if n.State == journal.NodeReleasing || !livesOn(on[n.ID]) || len(e.cfg.Guardian) > 0 && !hardLimit(n, on[n.ID]).IsZero() {
 			candidates = append(candidates, n.RunID)
 		}
 	}
@@ -200,18 +200,6 @@ func (e *Engine) endRisen(ctx context.Context, p gpu.Provider, n journal.Node, i
 	return nil
 }
 
-// list lists what a provider's account has, in bounded time.
-func (e *Engine) list(ctx context.Context, p gpu.Provider) (all []gpu.Instance, err error) {
-	err = e.asked(ctx, func(ctx context.Context) (err error) {
-		all, err = p.List(ctx)
-		return err
-	})
-	if err != nil && ctx.Err() == nil {
-		err = providerFault("list", p.Name(), err)
-	}
-	return all, err
-}
-
 // reap ends one machine, in bounded time.
 func (e *Engine) reap(ctx context.Context, n journal.Node) error {
 	if n.State == journal.NodeIntent {
@@ -235,10 +223,7 @@ func (e *Engine) settleIntent(ctx context.Context, n journal.Node) error {
 	case errors.Is(err, errNotShown) && otherKey(p, n):
 		return elsewhere(n)
 	case errors.Is(err, errNotShown):
-		return e.journal.SetNode(ctx, n.ID, func(rec *journal.Node) error {
-			rec.State, rec.Ended, rec.Note = journal.NodeGone, e.now(), "no machine of this name exists"
-			return nil
-		})
+		return e.recordGone(ctx, n.ID, "no machine of this name exists")
 	case fault.KindOf(err) == fault.Conflict: // there were several, and none is left
 		return nil
 	case fault.KindOf(err) == fault.Unreleased:
@@ -249,9 +234,8 @@ func (e *Engine) settleIntent(ctx context.Context, n journal.Node) error {
 			Hint: "bifrost reap looks again",
 		}
 	}
-	n.ID = n.Provider + ":" + inst.ID
-	n.State, n.Account = journal.NodeCreated, accountOf(p)
-	describe(&n, inst)
+	n = created(n, inst)
+	n.Account = accountOf(p)
 	if err := e.journal.NodeCreated(ctx, n.Name, n); err != nil {
 		return err
 	}

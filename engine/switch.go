@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,10 +71,7 @@ func (n *Node) setSwitch(ctx context.Context) {
 		return // the switch stays as it is
 	}
 	left := e.cfg.Timing.NoJob
-	for _, j := range jobs {
-		if j.State != journal.JobRunning {
-			continue
-		}
+	if slices.ContainsFunc(jobs, func(j journal.Job) bool { return j.State == journal.JobRunning }) {
 		limit := hardLimit(n.record(), jobs)
 		if limit.IsZero() {
 			n.disarm(ctx)
