@@ -135,12 +135,19 @@ func word(b bool) string {
 
 // olderCUDA reports whether have is a version before want. One that is not told is not.
 func olderCUDA(have, want string) bool {
-	var h, w [2]int
-	if n, _ := fmt.Sscanf(have, "%d.%d", &h[0], &h[1]); n == 0 {
-		return false
-	}
-	if n, _ := fmt.Sscanf(want, "%d.%d", &w[0], &w[1]); n == 0 {
-		return false
-	}
-	return slices.Compare(h[:], w[:]) < 0
+	_, told := parseCUDA(have)
+	return told && NewerCUDA(want, have)
+}
+
+// NewerCUDA reports whether one version of CUDA is after another, part by part: 12.11 is after 12.2. What is
+// no version, "" for one, is before all.
+func NewerCUDA(a, b string) bool {
+	x, ok := parseCUDA(a)
+	y, told := parseCUDA(b)
+	return ok && (!told || slices.Compare(x[:], y[:]) > 0)
+}
+
+func parseCUDA(version string) (parts [2]int, ok bool) {
+	n, _ := fmt.Sscanf(version, "%d.%d", &parts[0], &parts[1])
+	return parts, n > 0
 }

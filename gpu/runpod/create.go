@@ -144,7 +144,7 @@ func minCUDA(q gpu.Query) string {
 	if least != "" && !strings.Contains(least, ".") {
 		least += ".0"
 	}
-	if q.Image == "" && newer(defaultImageCUDA, least) {
+	if q.Image == "" && gpu.NewerCUDA(defaultImageCUDA, least) {
 		return defaultImageCUDA
 	}
 	return least

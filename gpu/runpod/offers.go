@@ -237,25 +237,9 @@ func collapse(text string) string { return strings.Join(strings.Fields(text), " 
 func newest(t gpuType) string {
 	best := ""
 	for _, v := range t.CUDAVersions {
-		if v.Available && newer(v.Version, best) {
+		if v.Available && gpu.NewerCUDA(v.Version, best) {
 			best = v.Version
 		}
 	}
 	return best
-}
-
-// newer reports whether a CUDA version is after another, part by part: 12.11 is after 12.2.
-func newer(a, b string) bool { return slices.Compare(versionParts(a), versionParts(b)) > 0 }
-
-// versionParts are empty for what is no version.
-func versionParts(version string) []int {
-	var parts []int
-	for part := range strings.SplitSeq(version, ".") {
-		n, err := strconv.Atoi(part)
-		if err != nil {
-			return nil
-		}
-		parts = append(parts, n)
-	}
-	return parts
 }
