@@ -11,27 +11,10 @@ import (
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/gputest/clients"
 	"github.com/bifrost-run/bifrost/gpu/gputest/cloud"
-	lambdaapi "github.com/bifrost-run/bifrost/gpu/lambda"
-	primeapi "github.com/bifrost-run/bifrost/gpu/prime"
 	runpodapi "github.com/bifrost-run/bifrost/gpu/runpod"
-	vastapi "github.com/bifrost-run/bifrost/gpu/vast"
 )
-
-var cloudClients = map[string]func(url, key string) gpu.Provider{
-	runpodapi.Name: func(url, key string) gpu.Provider {
-		return runpodapi.New(runpodapi.Config{Key: key, URL: url, Unpaced: true})
-	},
-	vastapi.Name: func(url, key string) gpu.Provider {
-		return vastapi.New(vastapi.Config{Key: key, URL: url, Unpaced: true})
-	},
-	lambdaapi.Name: func(url, key string) gpu.Provider {
-		return lambdaapi.New(lambdaapi.Config{Key: key, URL: url, Unpaced: true})
-	},
-	primeapi.Name: func(url, key string) gpu.Provider {
-		return primeapi.New(primeapi.Config{Key: key, URL: url, Unpaced: true})
-	},
-}
 
 // rentedBefore rents a machine and records it as a process that has died since would have; an open intent has
 // no id yet.
@@ -81,7 +64,7 @@ func TestAnotherKey(t *testing.T) {
 		{"a new one of the same account, an open intent", true, false, true, false},
 		{"unknown by an older version", true, true, false, false},
 	}
-	for provider, client := range cloudClients {
+	for _, provider := range clients.Names() {
 		for _, tt := range tests {
 			t.Run(provider+"/"+tt.name, func(t *testing.T) {
 				t.Parallel()
@@ -92,15 +75,15 @@ func TestAnotherKey(t *testing.T) {
 				}
 				defer j.Close()
 				acct, other := cloud.New(t, provider, cloud.Options{}), cloud.New(t, provider, cloud.Options{})
-				before, oldKey := client(acct.URL, acct.Key), acct.Key
+				before, oldKey := clients.New(provider, acct.URL, acct.Key), acct.Key
 				account := before.(gpu.Accounts).Account()
 				if tt.old {
 					account = ""
 				}
 				id := rentedBefore(t, j, before, "bifrost-train-7f3k-1", account, tt.open)
-				after := client(other.URL, other.Key)
+				after := clients.New(provider, other.URL, other.Key)
 				if tt.rotated {
-					after = client(acct.URL, acct.Rotate())
+					after = clients.New(provider, acct.URL, acct.Rotate())
 				}
 				with := func(p gpu.Provider) *engine.Engine {
 					eng, _ := openAt(t, state, func(c *engine.Config) {
@@ -166,14 +149,13 @@ func TestForget(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer j.Close()
-	client := cloudClients[runpodapi.Name]
 	acct, other := cloud.New(t, runpodapi.Name, cloud.Options{Leave: true}), cloud.New(t, runpodapi.Name, cloud.Options{})
-	p := client(acct.URL, acct.Key)
+	p := clients.New(runpodapi.Name, acct.URL, acct.Key)
 	id := rentedBefore(t, j, p, "bifrost-train-7f3k-1", p.(gpu.Accounts).Account(), false)
 	for _, tt := range []struct {
 		p    gpu.Provider
 		gone bool
-	}{{p, false}, {client(other.URL, other.Key), true}} {
+	}{{p, false}, {clients.New(runpodapi.Name, other.URL, other.Key), true}} {
 		eng, _ := openAt(t, state, func(c *engine.Config) {
 			c.Guardian, c.Timing, c.Providers = nil, quick, []gpu.Provider{tt.p}
 		})

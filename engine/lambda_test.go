@@ -25,19 +25,11 @@ func TestLambdaJob(t *testing.T) {
 	a100 := cloud.Offer{
 		ID: "gpu_1x_a100_sxm4", GPU: "A100 (40 GB SXM4)", Model: "NVIDIA A100-SXM4-40GB", VRAMGB: 40, Count: 1, Price: 1.29, Region: "us-east-1", Stock: 1,
 	}
-	acct := cloud.New(t, lambda.Name, cloud.Options{
+	acct, eng, state := onCloud(t, lambda.Name, cloud.Options{
 		Offers: []cloud.Offer{a100, a10}, Quirks: []cloud.Quirk{cloud.LambdaLateIP, cloud.LambdaBusy},
 		Machine: cloud.Behaviour{Starting: 20 * time.Millisecond},
 	})
 	acct.Fault(cloud.Fault{Op: "create", Kind: cloud.CutAfter, Skip: 1, Times: 1})
-	state := t.TempDir()
-	eng, _ := openAt(t, state, func(cfg *engine.Config) {
-		cfg.Providers = []gpu.Provider{lambda.New(lambda.Config{Key: acct.Key, URL: acct.URL, Unpaced: true})}
-		cfg.Timing = engine.Timing{
-			AdoptPoll: 10 * time.Millisecond, BootPoll: 10 * time.Millisecond, ReleasePoll: 10 * time.Millisecond, Confirm: 10 * time.Millisecond,
-		}
-		cfg.Guardian = nil // it would need the account's address and key
-	})
 	source := tree(t, map[string]string{"train.sh": "nvidia-smi --query-gpu=name --format=csv,noheader; mkdir results; echo 0.1 > results/loss.txt"})
 	var out bytes.Buffer
 	res, err := eng.Run(t.Context(), engine.Job{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/gputest/clients"
 	"github.com/bifrost-run/bifrost/gpu/gputest/cloud"
 	"github.com/bifrost-run/bifrost/gpu/prime"
 )
@@ -40,7 +41,7 @@ func TestPrimeJob(t *testing.T) {
 	eng, seen := openAt(t, state, func(c *engine.Config) {
 		c.Guardian, c.Timing = nil, quick
 		c.Timing.Adopt, c.Timing.Visible = 10*time.Second, 10*time.Second
-		c.Providers = []gpu.Provider{prime.New(prime.Config{Key: acct.Key, URL: acct.URL, Unpaced: true})}
+		c.Providers = []gpu.Provider{clients.New(prime.Name, acct.URL, acct.Key)}
 	})
 	source := tree(t, map[string]string{"train.sh": "nvidia-smi -L | cut -d'(' -f1; mkdir results; echo 0.25 > results/loss"})
 	var out bytes.Buffer

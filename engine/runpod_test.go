@@ -2,7 +2,6 @@ package engine_test
 
 import (
 	"bytes"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,19 +15,6 @@ import (
 	runpodapi "github.com/bifrost-run/bifrost/gpu/runpod"
 )
 
-// onRunpod opens an engine that rents from an account of the cloud for tests.
-func onRunpod(t *testing.T, opts cloud.Options) (*cloud.Account, *engine.Engine, string) {
-	t.Helper()
-	acct := cloud.New(t, runpodapi.Name, opts)
-	state := t.TempDir()
-	eng, _ := openAt(t, state, func(cfg *engine.Config) {
-		cfg.Providers = []gpu.Provider{runpodapi.New(runpodapi.Config{Key: acct.Key, URL: acct.URL, Unpaced: true})}
-		cfg.Timing = engine.Timing{BootPoll: 10 * time.Millisecond, ReleasePoll: 10 * time.Millisecond, Confirm: 10 * time.Millisecond}
-		cfg.Guardian = nil // it would need the account's address and key
-	})
-	return acct, eng, state
-}
-
 // TestRunpodJob is a whole job: the cheapest offer has nothing left, the next machine takes a moment for its
 // public port, and in the end nothing costs anything.
 func TestRunpodJob(t *testing.T) {
@@ -37,7 +23,7 @@ func TestRunpodJob(t *testing.T) {
 		{ID: "NVIDIA GeForce RTX 4090", GPU: "RTX 4090", VRAMGB: 24, Count: 4, Price: 0.34, CUDA: "12.8", Stock: 3, Community: true, Phantom: true},
 		{ID: "NVIDIA GeForce RTX 4090", GPU: "RTX 4090", Model: "NVIDIA GeForce RTX 4090", VRAMGB: 24, Count: 8, Price: 0.69, Region: "US-KS-2", CUDA: "12.8", Stock: 3},
 	}
-	acct, eng, state := onRunpod(t, cloud.Options{Offers: offers, Quirks: []cloud.Quirk{cloud.RunpodLatePort, cloud.RunpodFreeAtFirst}})
+	acct, eng, state := onCloud(t, runpodapi.Name, cloud.Options{Offers: offers, Quirks: []cloud.Quirk{cloud.RunpodLatePort, cloud.RunpodFreeAtFirst}})
 	source := tree(t, map[string]string{"train.sh": "nvidia-smi -L | cut -d'(' -f1; mkdir results; echo $RUNPOD_POD_ID > results/id.txt"})
 	var out bytes.Buffer
 	res, err := eng.Run(t.Context(), engine.Job{
@@ -77,7 +63,7 @@ func TestRunpodRefused(t *testing.T) {
 		cloud.BadKey:  {fault.Auth, "missing bearer token"},
 		cloud.NoFunds: {fault.Funds, "insufficient balance"},
 	} {
-		acct, eng, state := onRunpod(t, cloud.Options{})
+		acct, eng, state := onCloud(t, runpodapi.Name, cloud.Options{})
 		acct.Fault(cloud.Fault{Op: "create", Kind: kind})
 		_, err := eng.Acquire(t.Context(), engine.NodeSpec{Provision: &gpu.Query{Type: "4090"}})
 		if fault.KindOf(err) != want.kind || !strings.Contains(err.Error(), want.text) {
@@ -87,27 +73,5 @@ func TestRunpodRefused(t *testing.T) {
 			t.Errorf("%s: %d calls of create, want 1: no other candidate can succeed", kind, n)
 		}
 		noSecret(t, state, acct.Key)
-	}
-}
-
-// noSecret checks that no file of a state folder has one of these.
-func noSecret(t *testing.T, state string, secrets ...string) {
-	t.Helper()
-	files := 0
-	err := filepath.WalkDir(state, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		files++
-		text, err := os.ReadFile(path)
-		for _, secret := range secrets {
-			if secret == "" || bytes.Contains(text, []byte(secret)) {
-				t.Errorf("%s has the key %q", path, secret)
-			}
-		}
-		return err
-	})
-	if err != nil || files == 0 {
-		t.Errorf("%d files, %v", files, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/gputest/clients"
 	"github.com/bifrost-run/bifrost/gpu/gputest/cloud"
 	runpodapi "github.com/bifrost-run/bifrost/gpu/runpod"
 )
@@ -17,7 +18,7 @@ func switching(t *testing.T, timing engine.Timing, opts cloud.Options) (*cloud.A
 	t.Helper()
 	acct := cloud.New(t, runpodapi.Name, opts)
 	eng, _ := open(t, func(cfg *engine.Config) {
-		cfg.Providers = []gpu.Provider{runpodapi.New(runpodapi.Config{Key: acct.Key, URL: acct.URL, Unpaced: true})}
+		cfg.Providers = []gpu.Provider{clients.New(runpodapi.Name, acct.URL, acct.Key)}
 		timing.BootPoll, timing.ReleasePoll, timing.Confirm = 10*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond
 		cfg.Timing, cfg.Guardian = timing, nil
 	})

@@ -15,21 +15,6 @@ import (
 	vastapi "github.com/bifrost-run/bifrost/gpu/vast"
 )
 
-// onVast opens an engine that rents from an account of the cloud for tests.
-func onVast(t *testing.T, opts cloud.Options) (*cloud.Account, *engine.Engine, string) {
-	t.Helper()
-	acct := cloud.New(t, vastapi.Name, opts)
-	state := t.TempDir()
-	eng, _ := openAt(t, state, func(cfg *engine.Config) {
-		cfg.Providers = []gpu.Provider{vastapi.New(vastapi.Config{Key: acct.Key, URL: acct.URL, Unpaced: true})}
-		cfg.Timing = engine.Timing{
-			AdoptPoll: 10 * time.Millisecond, BootPoll: 10 * time.Millisecond, ReleasePoll: 10 * time.Millisecond, Confirm: 10 * time.Millisecond,
-		}
-		cfg.Guardian = nil // it would need the account's address and key
-	})
-	return acct, eng, state
-}
-
 // vastAsk is an offer of one RTX 4090.
 func vastAsk(id string, price float64) cloud.Offer {
 	return cloud.Offer{
@@ -45,7 +30,7 @@ func TestVastJob(t *testing.T) {
 	t.Parallel()
 	phantom := vastAsk("11", 0.30)
 	phantom.Phantom = true
-	acct, eng, state := onVast(t, cloud.Options{
+	acct, eng, state := onCloud(t, vastapi.Name, cloud.Options{
 		Offers: []cloud.Offer{vastAsk("13", 0.36), vastAsk("12", 0.33), phantom}, Quirks: []cloud.Quirk{cloud.VastNulls, cloud.VastYoung400},
 		Machine: cloud.Behaviour{Pending: 20 * time.Millisecond, Starting: 20 * time.Millisecond},
 		Each:    func(n int, b *cloud.Behaviour) { b.Stops = n == 0 },
@@ -91,7 +76,7 @@ func TestVastUseless(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(string(tt.quirk), func(t *testing.T) {
 			t.Parallel()
-			acct, eng, _ := onVast(t, cloud.Options{Offers: []cloud.Offer{vastAsk("11", 0.3), vastAsk("12", 0.4)}, Quirks: []cloud.Quirk{tt.quirk}})
+			acct, eng, _ := onCloud(t, vastapi.Name, cloud.Options{Offers: []cloud.Offer{vastAsk("11", 0.3), vastAsk("12", 0.4)}, Quirks: []cloud.Quirk{tt.quirk}})
 			_, err := eng.Acquire(t.Context(), engine.NodeSpec{Provision: &gpu.Query{Type: "RTX 4090"}})
 			if fault.KindOf(err) != fault.NoCapacity || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want kind %s and %q", err, fault.NoCapacity, tt.want)

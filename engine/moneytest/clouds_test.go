@@ -15,11 +15,9 @@ import (
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/engine/report"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/gputest/clients"
 	"github.com/bifrost-run/bifrost/gpu/gputest/cloud"
 	"github.com/bifrost-run/bifrost/gpu/lambda"
-	"github.com/bifrost-run/bifrost/gpu/prime"
-	"github.com/bifrost-run/bifrost/gpu/runpod"
-	"github.com/bifrost-run/bifrost/gpu/vast"
 )
 
 // allEnv is set where all cases are run. Without it a test runs a sample of them: these tables have no
@@ -47,36 +45,18 @@ func stateDir() (string, error) {
 	return os.MkdirTemp("", "money-")
 }
 
-// A client is how a provider is asked.
-type client struct {
-	name   string
-	client func(url, key string) gpu.Provider
-}
-
-// available are the clients whose machines can be had here, with CI=true all of them.
-func available(t *testing.T) []client {
+// available are the providers whose machines can be had here, with CI=true all of them.
+func available(t *testing.T) []string {
 	t.Helper()
 	err := cloud.Port22()
 	if err == nil {
-		return clients
+		return clients.Names()
 	}
 	if os.Getenv("CI") == "true" {
 		t.Fatal(err)
 	}
 	t.Logf("left out: %s: %v", lambda.Name, err)
-	return slices.DeleteFunc(slices.Clone(clients), func(c client) bool { return c.name == lambda.Name })
-}
-
-// clients are the providers of the tables.
-var clients = []client{
-	{runpod.Name, func(url, key string) gpu.Provider {
-		return runpod.New(runpod.Config{Key: key, URL: url, Unpaced: true})
-	}},
-	{vast.Name, func(url, key string) gpu.Provider { return vast.New(vast.Config{Key: key, URL: url, Unpaced: true}) }},
-	{lambda.Name, func(url, key string) gpu.Provider {
-		return lambda.New(lambda.Config{Key: key, URL: url, Unpaced: true})
-	}},
-	{prime.Name, func(url, key string) gpu.Provider { return prime.New(prime.Config{Key: key, URL: url, Unpaced: true}) }},
+	return slices.DeleteFunc(clients.Names(), func(name string) bool { return name == lambda.Name })
 }
 
 // timing is short where a fault has to be waited out, and long enough where a slow computer has to be waited

@@ -21,6 +21,7 @@ import (
 	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/gputest/clients"
 	"github.com/bifrost-run/bifrost/gpu/gputest/cloud"
 )
 
@@ -34,7 +35,6 @@ const (
 // A crashCase is one process of bifrost that is killed in the middle of a job.
 type crashCase struct {
 	provider string
-	client   func(url, key string) gpu.Provider
 	moment   moment
 	after    time.Duration // of a crash at a random instant: since the process began
 }
@@ -78,22 +78,22 @@ func TestCrashes(t *testing.T) {
 		t.Skip("left out: guardians are found in /proc")
 	}
 	var cases []crashCase
-	for _, c := range available(t) {
+	for _, provider := range available(t) {
 		// How a run without a crash goes, for the moments of the others.
-		calm := runCrash(t.Context(), crashCase{provider: c.name, client: c.client, after: time.Minute})
+		calm := runCrash(t.Context(), crashCase{provider: provider, after: time.Minute})
 		if calm.killed || len(calm.wrong) > 0 {
-			t.Fatalf("%s without a crash: %s", c.name, strings.Join(calm.wrong, "\n"))
+			t.Fatalf("%s without a crash: %s", provider, strings.Join(calm.wrong, "\n"))
 		}
 		for _, guardian := range []bool{false, true} {
 			for n := range calm.transitions {
 				for _, committed := range []bool{false, true} {
-					cases = append(cases, crashCase{c.name, c.client, moment{n + 1, committed, guardian}, 0})
+					cases = append(cases, crashCase{provider, moment{n + 1, committed, guardian}, 0})
 				}
 			}
 		}
-		for i := range randomCrashes / len(clients) {
+		for i := range randomCrashes / len(clients.Names()) {
 			after := time.Duration(rand.Int64N(int64(2 * calm.took))) // several at once take longer than one alone
-			cases = append(cases, crashCase{c.name, c.client, moment{Guardian: i%2 == 0}, after})
+			cases = append(cases, crashCase{provider, moment{Guardian: i%2 == 0}, after})
 		}
 	}
 	all := len(cases)
@@ -208,7 +208,7 @@ func runCrash(ctx context.Context, c crashCase) (r run) {
 	case <-time.After(timing.Adopt):
 	}
 	var seen transcript
-	next := command(ctx, config(state, c.client(acct.URL, acct.Key), seen.sink), func(e *engine.Engine) error {
+	next := command(ctx, config(state, clients.New(c.provider, acct.URL, acct.Key), seen.sink), func(e *engine.Engine) error {
 		if err := e.Settle(ctx); err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/gputest/clients"
 	"github.com/bifrost-run/bifrost/gpu/gputest/cloud"
 	"github.com/bifrost-run/bifrost/gpu/prime"
 )
@@ -20,7 +21,6 @@ import (
 // A faultCase is one fault at one call of one provider, once or for as long as the first command runs.
 type faultCase struct {
 	provider string
-	client   func(url, key string) gpu.Provider
 	op       string
 	kind     cloud.Kind
 	times    int // 0 is throughout
@@ -55,13 +55,13 @@ type faultRow struct {
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	var cases []faultCase
-	for _, c := range available(t) {
-		acct := cloud.New(t, c.name, cloud.Options{})
-		cases = append(cases, faultCase{provider: c.name, client: c.client, kind: none})
+	for _, provider := range available(t) {
+		acct := cloud.New(t, provider, cloud.Options{})
+		cases = append(cases, faultCase{provider: provider, kind: none})
 		for _, op := range acct.Ops() {
 			for _, kind := range cloud.Kinds() {
 				for _, times := range []int{1, 0} {
-					cases = append(cases, faultCase{c.name, c.client, op, kind, times})
+					cases = append(cases, faultCase{provider, op, kind, times})
 				}
 			}
 		}
@@ -125,7 +125,7 @@ func runFault(t *testing.T, c faultCase) (row faultRow) {
 		}
 	}()
 	var seen transcript
-	p := c.client(acct.URL, acct.Key)
+	p := clients.New(c.provider, acct.URL, acct.Key)
 	if c.op == "list" { // nothing asks for it unless it must
 		acct.Fault(cloud.Fault{Op: "create", Kind: cloud.CutAfter, Times: 1})
 	}
@@ -158,7 +158,7 @@ func runFault(t *testing.T, c faultCase) (row faultRow) {
 	if row.after.known != row.after.there {
 		wrong("%d machines at the provider, the journal knows %d", row.after.there, row.after.known)
 	}
-	next := command(ctx, config(state, c.client(acct.URL, acct.Key), seen.sink), func(e *engine.Engine) error {
+	next := command(ctx, config(state, clients.New(c.provider, acct.URL, acct.Key), seen.sink), func(e *engine.Engine) error {
 		if err := e.Settle(ctx); err != nil {
 			return err
 		}

@@ -15,7 +15,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/bifrost-run/bifrost/engine"
-	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/gpu/gputest/clients"
 	"github.com/bifrost-run/bifrost/gpu/local"
 )
 
@@ -43,13 +43,7 @@ func TestMain(m *testing.M) {
 }
 
 func (p process) config() engine.Config {
-	var provider gpu.Provider
-	for _, c := range clients {
-		if c.name == p.Provider {
-			provider = c.client(p.URL, p.Key)
-		}
-	}
-	cfg := config(p.State, provider, nil)
+	cfg := config(p.State, clients.New(p.Provider, p.URL, p.Key), nil)
 	cfg.Guardian = []string{"env", "-u", clientEnv, process{State: p.State, Provider: p.Provider, URL: p.URL, Key: p.Key}.environment(guardianEnv), executable()}
 	return cfg
 }
