@@ -394,7 +394,6 @@ func (r *run) tried(ctx context.Context, res *Result) error {
 		if !strings.HasPrefix(n.Name, machineName(r.id, "")) || n.State == journal.NodeGone && n.ID == journal.IntentID(n.Name) {
 			continue // another's, or one that was never created
 		}
-		ended := n.Ended
 		switch {
 		case n.State == journal.NodeGone && !res.Costs:
 			res.Machine = "terminated and confirmed"
@@ -403,9 +402,8 @@ func (r *run) tried(ctx context.Context, res *Result) error {
 			continue
 		case n.State != journal.NodeGone:
 			res.Machine, res.Price, res.Costs = n.ID+" STILL RUNNING", n.PricePerHour, true
-			ended = r.engine.now()
 		}
-		res.Cost += ended.Sub(n.Created).Hours() * n.PricePerHour
+		res.Cost += CostBetween(n, time.Time{}, r.engine.now())
 	}
 	return nil
 }

@@ -137,6 +137,10 @@ type Preparer interface {
 	Prepare(ctx context.Context, id string, req CreateRequest) error
 }
 
+// A VolumeKeeper is a Provider with disks that outlast a restart of the machine. Volumes is the path at which
+// one that a query asks for is mounted.
+type VolumeKeeper interface{ Volumes() string }
+
 // A SelfEnder is a Provider whose machines have a key of their own with which they can end themselves.
 type SelfEnder interface {
 	// EndScript is a POSIX sh script that asks the provider, from the machine and with the machine's own

@@ -209,7 +209,7 @@ func testInvalid(t *testing.T, p gpu.Provider) {
 	nameless.Name = ""
 	keyless.AuthorizedKey = "no key"
 	all := []gpu.CreateRequest{nameless, keyless}
-	if _, ok := p.(interface{ Volumes() string }); !ok {
+	if _, ok := p.(gpu.VolumeKeeper); !ok {
 		large := req
 		large.Query.VolumeDiskGB = 100
 		all = append(all, large)

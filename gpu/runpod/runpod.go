@@ -59,7 +59,7 @@ func (p *Provider) Name() string { return Name }
 // Account implements gpu.Accounts.
 func (p *Provider) Account() string { return p.api.Account() }
 
-// Volumes is the path at which a machine finds the volume of Query.VolumeDiskGB.
+// Volumes implements gpu.VolumeKeeper.
 func (p *Provider) Volumes() string { return volumePath }
 
 // refusal reads a problem+json body. Kinds are those of the statuses, but that 400 is also how the lack of
