@@ -13,7 +13,7 @@ $(BIN): $(SOURCES)
 
 # The main job, end to end, on this machine: no account, no network, no set-up.
 quickstart: build
-	$(BIN) exec examples/quickstart.star
+	cd examples && ../$(BIN) exec quickstart.star
 
 # Everything that CI checks. CI=true makes a missing program a failure; otherwise the tests that need
 # it say that they were left out.

@@ -161,6 +161,34 @@ func TestQuickstart(t *testing.T) {
 	}
 }
 
+// TestMakeQuickstart types the README's first command, where the README says.
+func TestMakeQuickstart(t *testing.T) {
+	t.Parallel()
+	examples := newUser(t)
+	root := t.TempDir()
+	makefile, err := os.ReadFile("../Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err := range []error{
+		os.Rename(examples.dir, filepath.Join(root, "examples")), os.WriteFile(filepath.Join(root, "Makefile"), makefile, 0o600),
+		os.Mkdir(filepath.Join(root, "bin"), 0o700), os.Symlink(bifrost, filepath.Join(root, "bin", "bifrost")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command("make", "--old-file=build", "--old-file=bin/bifrost", "quickstart") // the program is there
+	cmd.Dir = root
+	cmd.Env = []string{"HOME=" + examples.home, "PATH=" + os.Getenv("PATH"), "CI=true"}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "terminated and confirmed") {
+		t.Errorf("make quickstart: %v\n%s", err, out)
+	}
+	examples.dir = root
+	examples.got("examples/quickstart_results/metrics.json", `{"steps": 5, "loss": 0.168}`)
+	examples.nothingCosts()
+}
+
 // standIns is a test server whose user has a uv and a python that are shell scripts.
 func standIns(t *testing.T) *enginetest.Server {
 	t.Helper()
