@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,7 +37,9 @@ func TestUsersOwnFiles(t *testing.T) {
 	})
 }
 
-// TestTypeChanges turns files into folders into links and back, on either side.
+// TestTypeChanges turns files into folders into links and back, on either side. All changes are one push,
+// each in a folder of its own; one that the node's own work is in the way of is named and changes nothing
+// anywhere, and is pushed once it has been moved away.
 func TestTypeChanges(t *testing.T) {
 	t.Parallel()
 	shapes := []tree{
@@ -47,50 +50,66 @@ func TestTypeChanges(t *testing.T) {
 		{"k": "1"},
 		{"x/b": "file", "k": "1"},
 	}
+	changes := map[string][2]tree{} // by folder
+	for i, from := range shapes {
+		for j, to := range shapes {
+			changes[fmt.Sprintf("%d-%d", i, j)] = [2]tree{from, to}
+		}
+	}
 	shells(t, func(t *testing.T, node *enginetest.Shell) {
-		for i, from := range shapes {
-			for j, to := range shapes {
-				for _, job := range []tree{nil, shapes[1], shapes[2]} {
-					src := filepath.Join(t.TempDir(), "s")
-					name := fmt.Sprintf("w%d-%d", i, j)
-					ws := filepath.Join(node.Home, name)
-					must(t, os.RemoveAll(ws))
-					must(t, os.RemoveAll(src))
-					write(t, src, from)
-					mustPush(t, node, Request{Source: src, Workspace: "~/" + name})
-					if job != nil { // what the node's own work left in the same place
-						must(t, os.RemoveAll(filepath.Join(ws, "x")))
-						must(t, os.RemoveAll(filepath.Join(ws, "k")))
-						write(t, ws, job)
-					}
-					before := read(t, ws)
-					must(t, os.RemoveAll(src))
-					write(t, src, to)
-					_, err := Push(t.Context(), node, Request{Source: src, Workspace: "~/" + name, Client: who})
-					switch {
-					case err == nil:
-						got := read(t, ws)
-						for p, want := range to {
-							if c, ok := got[p]; !ok || c != want {
-								if _, isDir := got[strings.TrimSuffix(p, "/")]; !strings.HasSuffix(p, "/") || isDir {
-									t.Errorf("%v, then %v on the node, then %v: got %v", from, job, to, got)
-								}
-							}
-						}
-						if job == nil {
-							wantTree(t, ws, to)
-						}
-					case fault.KindOf(err) == fault.Conflict && job != nil:
-						wantTree(t, ws, before)
-					default:
-						t.Errorf("%v, then %v on the node, then %v: %v", from, job, to, err)
-					}
-					quiet(t, ws)
+		for n, job := range []tree{nil, shapes[1], shapes[2]} { // job is what the node's own work leaves in the same place
+			src, name := filepath.Join(t.TempDir(), "s"), fmt.Sprint("w", n)
+			ws, req := filepath.Join(node.Home, name), Request{Source: src, Workspace: "~/" + name, Client: who}
+			for folder, change := range changes {
+				write(t, filepath.Join(src, folder), change[0])
+			}
+			mustPush(t, node, req)
+			must(t, os.RemoveAll(src))
+			for folder, change := range changes {
+				write(t, filepath.Join(src, folder), change[1])
+				if job != nil {
+					must(t, os.RemoveAll(filepath.Join(ws, folder)))
+					write(t, filepath.Join(ws, folder), job)
 				}
+			}
+			before, moved := read(t, ws), map[string]bool{}
+			_, err := Push(t.Context(), node, req)
+			for err != nil {
+				blocked := inTheWay.FindStringSubmatch(err.Error())
+				if job == nil || fault.KindOf(err) != fault.Conflict || blocked == nil || moved[blocked[1]] {
+					t.Fatalf("%v on the node: %v", job, err)
+				}
+				wantTree(t, ws, before)
+				quiet(t, ws)
+				moved[blocked[1]] = true
+				must(t, os.RemoveAll(filepath.Join(ws, blocked[1], "x")))
+				before = read(t, ws)
+				_, err = Push(t.Context(), node, req)
+			}
+			quiet(t, ws)
+			for folder, change := range changes {
+				ws := filepath.Join(ws, folder)
+				got := read(t, ws)
+				for p, want := range change[1] {
+					if c, ok := got[p]; !ok || c != want {
+						if _, isDir := got[strings.TrimSuffix(p, "/")]; !strings.HasSuffix(p, "/") || isDir {
+							t.Errorf("%v, then %v on the node, then %v: got %v", change[0], job, change[1], got)
+						}
+					}
+				}
+				if job == nil || moved[folder] {
+					wantTree(t, ws, change[1])
+				}
+			}
+			if len(moved) > len(changes)/2 {
+				t.Errorf("%v on the node is in the way of %d of %d changes", job, len(moved), len(changes))
 			}
 		}
 	})
 }
+
+// inTheWay has the folder of what a push could not replace.
+var inTheWay = regexp.MustCompile(`([0-9]-[0-9])/\S+ is in the way`)
 
 func TestConflicts(t *testing.T) {
 	t.Parallel()
