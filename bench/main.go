@@ -1,0 +1,120 @@
+//go:build linux
+
+// Command bench measures what bifrost does beside the programs that people would use instead, over links of
+// different length to a node on this machine, and prints a table with the figures that are wanted.
+//
+//	go run ./bench                          all of it
+//	go run ./bench -quick                   fewer runs, smaller data
+//	go run ./bench -only 'push' -rtt 0,40   some rows
+//	go run ./bench -only 'exec' -trace 100  what crosses the link when, in one run
+//
+// Rows are measured in turns, ours and the peers', and the median counts. Every transfer is checked by
+// content. Run it in the root of the repository.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	var err error
+	if len(os.Args) == 3 && os.Args[1] == orderArg {
+		err = doOrder(ctx, os.Args[2])
+	} else {
+		err = run(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	quick := flag.Bool("quick", false, "fewer runs and smaller data: under 3 minutes")
+	only := flag.String("only", "", "only the rows whose name matches this `regexp`")
+	trips := flag.String("rtt", "0,40,100", "round trip times in `ms`")
+	runs := flag.Int("n", 0, "runs of each (default 5; with -quick 2)")
+	trace := flag.Int("trace", -1, "show what crosses the link at this round trip time in `ms` in one run of each row, ours only")
+	out := flag.String("o", "", "write the results to this `file` too, with the machine they were measured on")
+	list := flag.Bool("list", false, "list the rows")
+	flag.Parse()
+	pattern, err := regexp.Compile("(?i)" + *only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	if *list {
+		for _, r := range rows {
+			fmt.Println(r.name)
+		}
+		return nil
+	}
+	var ms []int
+	for text := range strings.SplitSeq(*trips, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(text))
+		if err != nil || n < 0 || n > 10_000 {
+			return fmt.Errorf("-rtt: %q is not a number of milliseconds", text)
+		}
+		ms = append(ms, n)
+	}
+	if *trace >= 0 {
+		ms = []int{*trace}
+	}
+	if *runs == 0 {
+		*runs = map[bool]int{false: 5, true: 2}[*quick]
+	}
+	start := time.Now()
+	b, err := newBench(ms, *runs, *quick, func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, "%4.0fs "+format+"\n", append([]any{time.Since(start).Seconds()}, args...)...)
+	})
+	if err != nil {
+		return err
+	}
+	defer b.close()
+	var table []line
+	var failed error
+	if *trace < 0 {
+		fmt.Print(tableHead)
+	}
+	for _, r := range rows {
+		if !pattern.MatchString(r.name) {
+			continue
+		}
+		if *trace >= 0 {
+			if err := b.trace(ctx, os.Stdout, r); err != nil {
+				return fmt.Errorf("%s: %w", r.name, err)
+			}
+			continue
+		}
+		lines, err := r.measure(ctx, b)
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		if err != nil { // the other rows are worth having
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", r.name, err))
+			b.note("%s: %v", r.name, err)
+			continue
+		}
+		writeLines(os.Stdout, lines)
+		table = append(table, lines...)
+	}
+	if *trace >= 0 {
+		return nil
+	}
+	b.note("done")
+	if *out != "" {
+		failed = errors.Join(failed, writeReport(*out, b, table, time.Since(start)))
+	}
+	return failed
+}
