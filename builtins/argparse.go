@@ -191,7 +191,7 @@ func (c *Call) convert(fn star.Callable, text string) (star.Value, error) {
 		return v, err
 	case errors.As(err, &script):
 		return nil, &argparse.InvalidError{Message: script.Message}
-	case errors.As(err, &data), errors.As(err, &eval) && noNumber.MatchString(eval.Msg):
+	case errors.As(err, &data), errors.As(err, &eval) && noNumber().MatchString(eval.Msg):
 		return nil, &argparse.InvalidError{}
 	}
 	return nil, err

@@ -3,13 +3,13 @@ package builtins
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 
 	star "go.starlark.net/starlark"
 
 	"github.com/bifrost-run/bifrost/builtins/argparse"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // An adder is a parser or one of its groups.
@@ -18,7 +18,7 @@ type adder interface {
 }
 
 // noNumber matches what the interpreter's int and float say of a text that is no number.
-var noNumber = regexp.MustCompile(`^(int|float): invalid`)
+var noNumber = lazyregexp.New(`^(int|float): invalid`)
 
 func addArgumentEntry(receiver func(c *Call) (*parser, adder)) *Entry {
 	return &Entry{

@@ -46,7 +46,7 @@ func ParseDotenv(r io.Reader) (map[string]string, error) {
 		line = strings.TrimSpace(strings.TrimPrefix(line, "export "))
 		name, value, found := strings.Cut(line, "=")
 		name = strings.TrimSpace(name)
-		if !found || !variableName.MatchString(name) {
+		if !found || !variableName().MatchString(name) {
 			return nil, fmt.Errorf("line %d is not NAME=value", number)
 		}
 		value, err := dotenvValue(strings.TrimSpace(value))

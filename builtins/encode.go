@@ -3,12 +3,13 @@ package builtins
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	star "go.starlark.net/starlark"
 	"go.starlark.net/syntax"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 const (
@@ -91,11 +92,11 @@ func (e *encoding) unknown(v star.Value, format string) error {
 	return e.refuse(fmt.Sprintf("%s has nothing for a value of type %s", format, v.Type()), hint)
 }
 
-var identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var identifier = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // keyStep is how a path goes into the value of a key.
 func keyStep(key star.Value) string {
-	if s, ok := star.AsString(key); ok && identifier.MatchString(s) {
+	if s, ok := star.AsString(key); ok && identifier().MatchString(s) {
 		return "." + s
 	}
 	return "[" + key.String() + "]"

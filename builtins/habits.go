@@ -5,18 +5,19 @@ import (
 
 	star "go.starlark.net/starlark"
 
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 	"github.com/bifrost-run/bifrost/starlark/spell"
 )
 
 // A habit is something that Python has and Starlark refuses, and how to write it instead.
 type habit struct {
-	message lazyRegexp // what the interpreter says
-	line    lazyRegexp // the source line; nil for any
-	before  lazyRegexp // the source line up to the column; nil for any
-	hint    string     // ${1} is what the message has there
+	message lazyregexp.Regexp // what the interpreter says
+	line    lazyregexp.Regexp // the source line; nil for any
+	before  lazyregexp.Regexp // the source line up to the column; nil for any
+	hint    string            // ${1} is what the message has there
 }
 
-func m(pattern string) lazyRegexp { return lazily(pattern) }
+func m(pattern string) lazyregexp.Regexp { return lazyregexp.New(pattern) }
 
 // HabitHint returns how to write what the interpreter refuses with this message, or "". It is for
 // starlark.Host. The column is where the message points in the source line, from 1 and in characters.

@@ -3,12 +3,12 @@ package builtins
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"strings"
 	"time"
 
 	star "go.starlark.net/starlark"
 
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 	"github.com/bifrost-run/bifrost/starlark"
 	"github.com/bifrost-run/bifrost/starlark/spell"
 )
@@ -48,7 +48,7 @@ func want(v star.Value, wanted string) error {
 }
 
 // placeholder is what a secret leaves in text that it was formatted into.
-var placeholder = regexp.MustCompile(`<secret [A-Za-z_][A-Za-z0-9_]*>`)
+var placeholder = lazyregexp.New(`<secret [A-Za-z_][A-Za-z0-9_]*>`)
 
 // text takes a string that goes to a machine. One with the placeholder of a secret was meant to
 // have its value.
@@ -57,7 +57,7 @@ func text(v star.Value, wanted string) (string, error) {
 	if !ok {
 		return "", want(v, wanted)
 	}
-	if found := placeholder.FindString(s); found != "" {
+	if found := placeholder().FindString(s); found != "" {
 		return "", &valueError{fmt.Sprintf("it has %s, which stands for a value that no text may have", found), secretHint}
 	}
 	if strings.ContainsRune(s, 0) {
@@ -97,7 +97,7 @@ func dataKind() Kind {
 		if !ok {
 			return nil, want(v, "a string or bytes")
 		}
-		if found := placeholder.FindString(s); found != "" {
+		if found := placeholder().FindString(s); found != "" {
 			return nil, &valueError{fmt.Sprintf("it has %s, which stands for a value that no text may have", found), secretHint}
 		}
 		return []byte(s), nil
@@ -176,11 +176,11 @@ func durationKind() Kind {
 	}}
 }
 
-var days = regexp.MustCompile(`^(\d+)d`)
+var days = lazyregexp.New(`^(\d+)d`)
 
 // parseDuration is time.ParseDuration with days in front, "1d12h".
 func parseDuration(s string) (time.Duration, error) {
-	m := days.FindStringSubmatch(s)
+	m := days().FindStringSubmatch(s)
 	if m == nil {
 		return time.ParseDuration(s)
 	}

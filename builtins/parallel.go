@@ -15,6 +15,7 @@ import (
 	star "go.starlark.net/starlark"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 	"github.com/bifrost-run/bifrost/starlark"
 	"github.com/bifrost-run/bifrost/starlark/policy"
 )
@@ -98,7 +99,7 @@ func needsOfParallel(c *Call) []policy.Request {
 }
 
 // plainName is a name that a line can begin with and, but for its slashes, a file can have.
-var plainName = lazily(`^[\pL\pN_][\pL\pN_.,:=@+ /-]{0,63}$`)
+var plainName = lazyregexp.New(`^[\pL\pN_][\pL\pN_.,:=@+ /-]{0,63}$`)
 
 // itemNames are what the items are called: by their text or name where that tells them apart.
 func itemNames(items star.Tuple) []string {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // Python's flags.
@@ -126,10 +128,10 @@ func (t *translator) translate() error {
 	return nil
 }
 
-var leadingFlags = regexp.MustCompile(`^\(\?([aiLmsux]+)\)`)
+var leadingFlags = lazyregexp.New(`^\(\?([aiLmsux]+)\)`)
 
 func (t *translator) globalFlags() error {
-	m := leadingFlags.FindStringSubmatch(t.s)
+	m := leadingFlags().FindStringSubmatch(t.s)
 	if m == nil {
 		return nil
 	}
@@ -174,7 +176,7 @@ func (t *translator) next() error {
 	case '*', '+', '?':
 		return t.repeat(string(c), 1)
 	case '{':
-		if m := counted.FindStringSubmatch(t.s[t.i:]); m != nil && m[0] != "{}" && m[0] != "{,}" {
+		if m := counted().FindStringSubmatch(t.s[t.i:]); m != nil && m[0] != "{}" && m[0] != "{,}" {
 			low, high := m[1], m[2]
 			if low == "" {
 				low = "0"
@@ -210,7 +212,7 @@ func (t *translator) next() error {
 	return nil
 }
 
-var counted = regexp.MustCompile(`^\{(\d*)(,?\d*)\}`)
+var counted = lazyregexp.New(`^\{(\d*)(,?\d*)\}`)
 
 func (t *translator) repeat(code string, length int) error {
 	switch {
@@ -231,20 +233,20 @@ func (t *translator) repeat(code string, length int) error {
 	return nil
 }
 
-var namedGroup = regexp.MustCompile(`^\(\?P<([^>]*)>`)
+var namedGroup = lazyregexp.New(`^\(\?P<([^>]*)>`)
 
-var scopedFlags = regexp.MustCompile(`^\(\?([ims]*(?:-[ims]+)?):`)
+var scopedFlags = lazyregexp.New(`^\(\?([ims]*(?:-[ims]+)?):`)
 
 func (t *translator) open() error {
 	at, rest := t.i, t.s[t.i:]
 	has := func(prefix string) bool { return strings.HasPrefix(rest, prefix) }
-	named, scoped := namedGroup.FindStringSubmatch(rest), scopedFlags.FindString(rest)
+	named, scoped := namedGroup().FindStringSubmatch(rest), scopedFlags().FindString(rest)
 	switch {
 	case !has("(?"):
 		t.capture("(")
 		t.i++
 	case named != nil:
-		if !identifier.MatchString(named[1]) {
+		if !identifier().MatchString(named[1]) {
 			return t.fail("bad character in group name %q", named[1])
 		}
 		if _, twice := t.names[named[1]]; twice {
@@ -272,7 +274,7 @@ func (t *translator) open() error {
 		return t.refuse("an atomic group", "write (?:…)")
 	case has("(?("):
 		return t.refuse("a conditional group", "write two patterns")
-	case leadingFlags.MatchString(rest):
+	case leadingFlags().MatchString(rest):
 		return t.fail("global flags not at the start of the expression")
 	default:
 		t.i++
@@ -321,11 +323,11 @@ func (t *translator) escape() error {
 
 var controls = map[byte]rune{'a': '\a', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', 'v': '\v'}
 
-var numbered = regexp.MustCompile(`^\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(0[0-7]{0,2}|[1-3][0-7]{2}))`)
+var numbered = lazyregexp.New(`^\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(0[0-7]{0,2}|[1-3][0-7]{2}))`)
 
 // character reads an escape that stands for one character.
 func (t *translator) character() (rune, error) {
-	if m := numbered.FindStringSubmatch(t.s[t.i:]); m != nil {
+	if m := numbered().FindStringSubmatch(t.s[t.i:]); m != nil {
 		base, digits := 16, m[1]+m[2]+m[3]
 		if m[4] != "" {
 			base, digits = 8, m[4]

@@ -2,15 +2,16 @@ package builtins
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // templateEscape is what may stand in the replacement of re.sub behind a backslash.
-var templateEscape = regexp.MustCompile(`^\\(?:g<([^>]*)>|(0[0-7]{0,2}|[1-3][0-7]{2})|([1-9][0-9]?)|(.))`)
+var templateEscape = lazyregexp.New(`^\\(?:g<([^>]*)>|(0[0-7]{0,2}|[1-3][0-7]{2})|([1-9][0-9]?)|(.))`)
 
 // expand puts the groups of a match into a replacement.
 func (c *Call) expand(template string, m *matched) (string, error) {
@@ -21,7 +22,7 @@ func (c *Call) expand(template string, m *matched) (string, error) {
 			i++
 			continue
 		}
-		found := templateEscape.FindStringSubmatch(template[i:])
+		found := templateEscape().FindStringSubmatch(template[i:])
 		switch {
 		case found == nil:
 			return "", fmt.Errorf("bad escape (end of pattern) at position %d", i)
@@ -76,7 +77,7 @@ func plainEscape(c string, position int) (string, error) {
 		return "\b", nil
 	case c == "g":
 		return "", fmt.Errorf("missing group name at position %d", position+2)
-	case identifier.MatchString(c) && c != "_":
+	case identifier().MatchString(c) && c != "_":
 		return "", fmt.Errorf(`bad escape \%s at position %d`, c, position)
 	}
 	return `\` + c, nil

@@ -46,7 +46,7 @@ func (c *Call) recordConstructor() (*Entry, error) {
 	var names []string
 	for _, p := range made.Params {
 		switch {
-		case !variableName.MatchString(p.Name):
+		case !variableName().MatchString(p.Name):
 			return nil, c.wrong(fmt.Sprintf("%q is no name of a field", p.Name), "letters, digits and underscores, no digit first")
 		case slices.Contains(names, p.Name):
 			return nil, c.wrong("two fields have the name "+p.Name, "")

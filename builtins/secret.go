@@ -4,13 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	star "go.starlark.net/starlark"
 	"go.starlark.net/syntax"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 	"github.com/bifrost-run/bifrost/starlark"
 	"github.com/bifrost-run/bifrost/starlark/policy"
 )
@@ -96,12 +96,12 @@ func (l *Library) variable(root, name string) (string, error) {
 	return vars[name], err
 }
 
-var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var variableName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func variableKind() Kind {
 	return Kind{"str", func(_ *Call, v star.Value) (any, error) {
 		s, err := text(v, "a string")
-		if err == nil && !variableName.MatchString(s) {
+		if err == nil && !variableName().MatchString(s) {
 			return nil, &valueError{
 				fmt.Sprintf("%q is not the name of a variable", shorten(s)),
 				"write the name of the variable, not its value: letters, digits and underscores, no digit first",

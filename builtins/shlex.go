@@ -2,10 +2,11 @@ package builtins
 
 import (
 	"errors"
-	"regexp"
 	"strings"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 func shlexModule() *Module {
@@ -60,10 +61,10 @@ func shlexModule() *Module {
 	}
 }
 
-var unsafeInShell = regexp.MustCompile(`[^\w@%+=:,./-]`)
+var unsafeInShell = lazyregexp.New(`[^\w@%+=:,./-]`)
 
 func shellQuote(s string) string {
-	if s != "" && !unsafeInShell.MatchString(s) {
+	if s != "" && !unsafeInShell().MatchString(s) {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'"'"'`) + "'"

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // strptimeParts has what each directive reads, as Python's _strptime has it.
@@ -30,7 +32,7 @@ var strptimeParts = map[byte]string{
 	'B': `january|february|march|april|may|june|july|august|september|october|november|december`,
 }
 
-var spaces = regexp.MustCompile(`\s+`)
+var spaces = lazyregexp.New(`\s+`)
 
 // strptimePattern is the expression of a format, and the directives of its groups.
 func strptimePattern(format string) (*regexp.Regexp, []byte, error) {
@@ -44,7 +46,7 @@ func strptimePattern(format string) (*regexp.Regexp, []byte, error) {
 			if end := strings.IndexByte(rest, '%'); end >= 0 {
 				rest = rest[:end]
 			}
-			b.WriteString(spaces.ReplaceAllString(regexp.QuoteMeta(rest), `\s+`))
+			b.WriteString(spaces().ReplaceAllString(regexp.QuoteMeta(rest), `\s+`))
 			i += len(rest) - 1
 			continue
 		}
@@ -173,7 +175,7 @@ func parseOffset(text string) int64 {
 	return micros
 }
 
-var isoDate = regexp.MustCompile(`^(\d{4})-(\d\d)-(\d\d)(?:.(\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d+))?)?)?(Z|[+-]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?)?$`)
+var isoDate = lazyregexp.New(`^(\d{4})-(\d\d)-(\d\d)(?:.(\d\d)(?::(\d\d)(?::(\d\d)(?:[.,](\d+))?)?)?(Z|[+-]\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?)?)?$`)
 
 func datetimeFromisoformatEntry() *Entry {
 	return &Entry{
@@ -183,7 +185,7 @@ func datetimeFromisoformatEntry() *Entry {
 		Example: `print(datetime.fromisoformat("2024-05-06T07:08:09Z"))  # 2024-05-06 07:08:09+00:00`,
 		run: func(c *Call) (star.Value, error) {
 			text := arg[string](c, "date_string")
-			found := isoDate.FindStringSubmatch(text)
+			found := isoDate().FindStringSubmatch(text)
 			if found == nil {
 				return nil, dataError(c.name, fmt.Sprintf("Invalid isoformat string: %q", text))
 			}

@@ -3,12 +3,12 @@ package builtins
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	star "go.starlark.net/starlark"
 
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 	"github.com/bifrost-run/bifrost/starlark"
 )
 
@@ -18,7 +18,7 @@ type tomlWriter struct {
 	b strings.Builder
 }
 
-var bareTOMLKey = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var bareTOMLKey = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 func (w *tomlWriter) table(v star.Value, items []star.Tuple, way []string) error {
 	var later []star.Tuple
@@ -106,7 +106,7 @@ func (w *tomlWriter) key(v star.Value) (string, error) {
 	switch {
 	case !ok:
 		return "", w.refuse(fmt.Sprintf("the key is of type %s; keys of TOML are strings", v.Type()), "make it one: str(key)")
-	case bareTOMLKey.MatchString(s):
+	case bareTOMLKey().MatchString(s):
 		return s, nil
 	}
 	return w.quote(s)

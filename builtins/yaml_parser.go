@@ -12,6 +12,8 @@ import (
 
 	star "go.starlark.net/starlark"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // mostYAMLPairs is how many keys merges may bring in.
@@ -208,18 +210,18 @@ func (p *yamlParser) scalar(n *yaml.Node, tag string) (star.Value, error) {
 // yamlTags are the tags of plain text, in the order in which PyYAML tries them.
 var yamlTags = []struct {
 	tag string
-	re  lazyRegexp
+	re  lazyregexp.Regexp
 }{
-	{"!!bool", lazily(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
-	{"!!float", lazily(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
-	{"!!int", lazily(`^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
-	{"!!merge", lazily(`^<<$`)},
-	{"!!null", lazily(`^(?:~|null|Null|NULL|)$`)},
+	{"!!bool", lazyregexp.New(`^(?:yes|Yes|YES|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF)$`)},
+	{"!!float", lazyregexp.New(`^(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$`)},
+	{"!!int", lazyregexp.New(`^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+|[-+]?[1-9][0-9_]*(?::[0-5]?[0-9])+)$`)},
+	{"!!merge", lazyregexp.New(`^<<$`)},
+	{"!!null", lazyregexp.New(`^(?:~|null|Null|NULL|)$`)},
 	{"!!timestamp", yamlTimestamp},
-	{"!!value", lazily(`^=$`)},
+	{"!!value", lazyregexp.New(`^=$`)},
 }
 
-var yamlTimestamp = lazily(`^([0-9]{4})-([0-9][0-9]?)-([0-9][0-9]?)(?:(?:[Tt]|[ \t]+)([0-9][0-9]?):([0-9][0-9]):([0-9][0-9])(?:\.([0-9]*))?(?:[ \t]*(?:(Z)|([-+])([0-9][0-9]?)(?::([0-9][0-9]))?))?)?$`)
+var yamlTimestamp = lazyregexp.New(`^([0-9]{4})-([0-9][0-9]?)-([0-9][0-9]?)(?:(?:[Tt]|[ \t]+)([0-9][0-9]?):([0-9][0-9]):([0-9][0-9])(?:\.([0-9]*))?(?:[ \t]*(?:(Z)|([-+])([0-9][0-9]?)(?::([0-9][0-9]))?))?)?$`)
 
 // yamlTag is the type of plain text.
 func yamlTag(text string) string {

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A candidate is what a machine that boots is held against.
@@ -215,7 +215,7 @@ func wrongGPUs(gpus []GPU, paid int, offer gpu.Offer) error {
 	if offer.StandsIn {
 		return nil
 	}
-	model := model.FindString(strings.ToUpper(offer.GPUType))
+	model := model().FindString(strings.ToUpper(offer.GPUType))
 	for _, g := range gpus {
 		vram := float64(g.MemoryTotalMB) / 1024
 		switch {
@@ -230,7 +230,7 @@ func wrongGPUs(gpus []GPU, paid int, offer gpu.Offer) error {
 
 // model finds the word of a GPU's name that tells one chip from another: "H100", "4090", "A6000". The
 // others (vendor, memory, form) are spelled in too many ways to be compared.
-var model = regexp.MustCompile(`\b[A-Z]{0,3}\d{2,4}[A-Z]?\b`)
+var model = lazyregexp.New(`\b[A-Z]{0,3}\d{2,4}[A-Z]?\b`)
 
 // vramShown is how much of the memory that is sold nvidia-smi shows at least: some is kept for error
 // correction, and GB are counted in two ways.

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // Defaults of a Job, as the scripts document them.
@@ -117,7 +117,7 @@ func ParseFailure(s string) (Failure, error) {
 	return Failure{}, fmt.Errorf(`on_failure %q is none of "terminate", "keep", "hold 15m"`, s)
 }
 
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // Check reports what is wrong with the job, or nil. It looks at the value alone and touches
 // nothing.
@@ -168,7 +168,7 @@ func (j *Job) Check() error {
 
 func checkVars(vars []Var) error {
 	for _, v := range vars {
-		if !envName.MatchString(v.Name) {
+		if !envName().MatchString(v.Name) {
 			return invalid("env", v.Name, errors.New("not a name that a shell accepts"),
 				"use letters, digits and underscores, and no digit first")
 		}
@@ -195,7 +195,7 @@ func (j *Job) name() string {
 			continue
 		}
 		base = strings.TrimSuffix(base, path.Ext(base))
-		if envName.MatchString(strings.ReplaceAll(base, "-", "_")) {
+		if envName().MatchString(strings.ReplaceAll(base, "-", "_")) {
 			return base
 		}
 	}

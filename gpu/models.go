@@ -2,9 +2,10 @@ package gpu
 
 import (
 	"math"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A model is a GPU whose name or memory some provider spells in its own way. As of November 2026.
@@ -73,7 +74,7 @@ var models = []model{
 // sold are the sizes of memory, in GB, that cards come with.
 var sold = []float64{6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 80, 94, 96, 141, 180, 192, 270, 288}
 
-var consumer = regexp.MustCompile(`^(rtx|gtx|rx|quadro|titan)\b`)
+var consumer = lazyregexp.New(`^(rtx|gtx|rx|quadro|titan)\b`)
 
 // findModel finds the model of a name. One that is not known has the name that it was given, and its form
 // unless the cards of its kind have none.
@@ -86,7 +87,7 @@ func findModel(key string, n gpuName) model {
 			return m
 		}
 	}
-	return model{name: strings.Join(n.model, " "), forms: !consumer.MatchString(key)}
+	return model{name: strings.Join(n.model, " "), forms: !consumer().MatchString(key)}
 }
 
 // snap is the size that a figure stands for.

@@ -4,26 +4,27 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 var (
-	gluedModel = regexp.MustCompile(`^(?i)(rtx|gtx|instinct)([a-z]*\d.*)$`)         // RTX4090, RTXA6000
-	gluedKind  = regexp.MustCompile(`^(?i)(\d{4})(ti|ada|super)$`)                  // 3090Ti, 6000Ada
-	superKind  = regexp.MustCompile(`^(?i)(\d{4})s$`)                               // 4070S
-	number     = regexp.MustCompile(`^\d{1,4}(\.\d+)?$`)                            // the 80 of "80 GB"
-	sizeWord   = regexp.MustCompile(`^(?i)(\d{1,4}(?:\.\d+)?)gi?b$`)                // 80GB
-	migProfile = regexp.MustCompile(`^(?i)\d+[cg]\.(?:\d+g\.)?(\d{1,4})gb(\+.*)?$`) // 1g.10gb
-	sxmWord    = regexp.MustCompile(`^(?i)sxm\d?(gdr)?$`)                           // SXM4, SXM5
-	hbmWord    = regexp.MustCompile(`^(?i)hbm\d?e?$`)                               // said of SXM modules in place of SXM
-	pcieWord   = regexp.MustCompile(`^(?i)(pcie|pci|fhhl)$`)
-	vendorWord = regexp.MustCompile(`^(?i)(nvidia|geforce|tesla|amd|instinct|generation|oam)$`)        // tell nothing
-	proEdition = regexp.MustCompile(`^(?i)(blackwell|server|workstation|edition|max|q|maxq|wk|ws|s)$`) // of the RTX PRO cards
-	lambdaType = regexp.MustCompile(`^gpu_\d+x_`)                                                      // gpu_8x_h100_sxm5
+	gluedModel = lazyregexp.New(`^(?i)(rtx|gtx|instinct)([a-z]*\d.*)$`)         // RTX4090, RTXA6000
+	gluedKind  = lazyregexp.New(`^(?i)(\d{4})(ti|ada|super)$`)                  // 3090Ti, 6000Ada
+	superKind  = lazyregexp.New(`^(?i)(\d{4})s$`)                               // 4070S
+	number     = lazyregexp.New(`^\d{1,4}(\.\d+)?$`)                            // the 80 of "80 GB"
+	sizeWord   = lazyregexp.New(`^(?i)(\d{1,4}(?:\.\d+)?)gi?b$`)                // 80GB
+	migProfile = lazyregexp.New(`^(?i)\d+[cg]\.(?:\d+g\.)?(\d{1,4})gb(\+.*)?$`) // 1g.10gb
+	sxmWord    = lazyregexp.New(`^(?i)sxm\d?(gdr)?$`)                           // SXM4, SXM5
+	hbmWord    = lazyregexp.New(`^(?i)hbm\d?e?$`)                               // said of SXM modules in place of SXM
+	pcieWord   = lazyregexp.New(`^(?i)(pcie|pci|fhhl)$`)
+	vendorWord = lazyregexp.New(`^(?i)(nvidia|geforce|tesla|amd|instinct|generation|oam)$`)        // tell nothing
+	proEdition = lazyregexp.New(`^(?i)(blackwell|server|workstation|edition|max|q|maxq|wk|ws|s)$`) // of the RTX PRO cards
+	lambdaType = lazyregexp.New(`^gpu_\d+x_`)                                                      // gpu_8x_h100_sxm5
 	lambdaBare = map[string]string{"gpu_1x_a100": "A100 40GB PCIe", "gpu_8x_a100": "A100 40GB SXM", "gpu_8x_v100": "V100 16GB", "gpu_8x_v100_n": "V100 16GB"}
 )
 
@@ -36,7 +37,7 @@ const maxName = 64
 // apart. vram is what the card is sold with, if the figure is within 7 % of that, else the figure; 0 when
 // nothing tells. A part of a card has MIG in its name. A name that is not known is kept, cleaned.
 func Canonical(native string, vramGB float64, form string) (name string, vram float64) {
-	native = cmp.Or(lambdaBare[native], lambdaType.ReplaceAllString(native, ""))
+	native = cmp.Or(lambdaBare[native], lambdaType().ReplaceAllString(native, ""))
 	words := splitName(native)
 	n := readName(words)
 	if len(n.model) == 0 {
@@ -79,7 +80,7 @@ func MatchesType(typ, name string) bool {
 	if len(want) == 0 {
 		return true
 	}
-	if slices.Contains(have, "mig") && !slices.ContainsFunc(want, func(w string) bool { return w == "mig" || migProfile.MatchString(w) }) {
+	if slices.Contains(have, "mig") && !slices.ContainsFunc(want, func(w string) bool { return w == "mig" || migProfile().MatchString(w) }) {
 		return false
 	}
 	if hasWords(have, want) {
@@ -103,7 +104,7 @@ func hasWords(have, want []string) bool {
 func nameWords(name string) []string {
 	var words []string
 	for _, w := range splitName(name) {
-		if vendorWord.MatchString(w) {
+		if vendorWord().MatchString(w) {
 			continue
 		}
 		words = append(words, strings.ToLower(cmp.Or(formOf(w), w)))
@@ -124,23 +125,23 @@ func readName(words []string) gpuName {
 	var n gpuName
 	var part float64 // of a MIG profile
 	for _, w := range words {
-		if m := migProfile.FindStringSubmatch(w); m != nil {
+		if m := migProfile().FindStringSubmatch(w); m != nil {
 			n.mig, part = true, parseSize(m[1])
-		} else if m := sizeWord.FindStringSubmatch(w); m != nil {
+		} else if m := sizeWord().FindStringSubmatch(w); m != nil {
 			n.vram = cmp.Or(n.vram, parseSize(m[1]))
 		} else if strings.EqualFold(w, "mig") {
 			n.mig = true
 		} else if f := formOf(w); f != "" {
 			if n.form == "" || n.guessed {
-				n.form, n.guessed = f, hbmWord.MatchString(w)
+				n.form, n.guessed = f, hbmWord().MatchString(w)
 			}
-		} else if !vendorWord.MatchString(w) {
+		} else if !vendorWord().MatchString(w) {
 			n.model = append(n.model, spell(w))
 		}
 	}
 	n.vram = cmp.Or(part, n.vram)
 	if len(n.model) > 2 && n.model[0] == "RTX" && n.model[1] == "PRO" {
-		n.model = slices.DeleteFunc(n.model, proEdition.MatchString)
+		n.model = slices.DeleteFunc(n.model, proEdition().MatchString)
 	}
 	return n
 }
@@ -153,9 +154,9 @@ func parseSize(digits string) float64 {
 // formOf is the form that a word names, "" when it names none.
 func formOf(word string) string {
 	switch {
-	case sxmWord.MatchString(word), hbmWord.MatchString(word):
+	case sxmWord().MatchString(word), hbmWord().MatchString(word):
 		return "SXM"
-	case pcieWord.MatchString(word):
+	case pcieWord().MatchString(word):
 		return "PCIe"
 	case strings.EqualFold(word, "nvl"):
 		return "NVL"
@@ -189,15 +190,15 @@ func splitName(name string) []string {
 			break
 		}
 		last := len(words) - 1
-		if m := gluedModel.FindStringSubmatch(w); m != nil {
+		if m := gluedModel().FindStringSubmatch(w); m != nil {
 			words, w = append(words, m[1]), m[2]
 		}
-		if m := gluedKind.FindStringSubmatch(w); m != nil {
+		if m := gluedKind().FindStringSubmatch(w); m != nil {
 			words, w = append(words, m[1]), m[2]
-		} else if m := superKind.FindStringSubmatch(w); m != nil {
+		} else if m := superKind().FindStringSubmatch(w); m != nil {
 			words, w = append(words, m[1]), "SUPER"
 		}
-		if last >= 0 && number.MatchString(words[last]) && (strings.EqualFold(w, "GB") || strings.EqualFold(w, "GiB")) {
+		if last >= 0 && number().MatchString(words[last]) && (strings.EqualFold(w, "GB") || strings.EqualFold(w, "GiB")) {
 			words[last] += "GB"
 			continue
 		}

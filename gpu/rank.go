@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A Miss is an offer that a query refuses, and why.
@@ -65,7 +66,7 @@ func Rank(offers []Offer, q Query) (kept []Offer, missed []Miss, err error) {
 }
 
 // notNvidia are the canonical names of GPUs on which no CUDA runs, whatever their provider tells of it.
-var notNvidia = regexp.MustCompile(`(?i)^(MI\d|RX|Radeon|Gaudi)`)
+var notNvidia = lazyregexp.New(`(?i)^(MI\d|RX|Radeon|Gaudi)`)
 
 // key is what an offer is ordered by, lowest first.
 func (q Query) key(o Offer) (float64, error) {
@@ -102,7 +103,7 @@ func (q Query) refuse(o Offer) Miss {
 			refused("cloud_type", "%s, asked for %s", o.CloudType, q.CloudType)
 		}
 		switch {
-		case q.MinCUDA != "" && notNvidia.MatchString(o.GPUType):
+		case q.MinCUDA != "" && notNvidia().MatchString(o.GPUType):
 			refused("min_cuda", "a %s has none, asked for %s", o.GPUType, q.MinCUDA)
 		case olderCUDA(o.CUDA, q.MinCUDA):
 			refused("min_cuda", "%s, asked for %s", o.CUDA, q.MinCUDA)

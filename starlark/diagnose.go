@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A Frame is a call that was under way.
@@ -158,9 +159,9 @@ func (r *Run) moduleOf(file string) *module {
 }
 
 var (
-	badCall    = regexp.MustCompile(`^function \S+ (missing|accepts|got) `)
-	badKeyword = regexp.MustCompile(`^function \S+ got an unexpected keyword argument "(.*)"$`)
-	noKey      = regexp.MustCompile(`^key "(.*)" not in dict$`)
+	badCall    = lazyregexp.New(`^function \S+ (missing|accepts|got) `)
+	badKeyword = lazyregexp.New(`^function \S+ got an unexpected keyword argument "(.*)"$`)
+	noKey      = lazyregexp.New(`^key "(.*)" not in dict$`)
 )
 
 // teach finds the way out of an error of the interpreter's own: what the host knows, else what is
@@ -168,16 +169,16 @@ var (
 func (r *Run) teach(e *Error) {
 	var near, suggested string
 	e.Message, suggested = cutSuggestion(e.Message)
-	if badCall.MatchString(e.Message) && len(e.Frames) > 1 {
+	if badCall().MatchString(e.Message) && len(e.Frames) > 1 {
 		def := e.Frames[0]
 		e.Frames = e.Frames[1:]
-		if m := badKeyword.FindStringSubmatch(e.Message); m != nil {
+		if m := badKeyword().FindStringSubmatch(e.Message); m != nil {
 			if owner := r.moduleOf(def.File); owner != nil {
 				near = owner.nearParam(def.Line, m[1])
 			}
 		}
 	}
-	if m := noKey.FindStringSubmatch(e.Message); m != nil {
+	if m := noKey().FindStringSubmatch(e.Message); m != nil {
 		if near = nearKey(r.allModules(), m[1]); near != "" {
 			near = strconv.Quote(near)
 		}

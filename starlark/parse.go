@@ -3,10 +3,11 @@ package starlark
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"go.starlark.net/syntax"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // maxSyntax is how many syntax errors of a file are reported: each costs reading the file once more.
@@ -33,7 +34,7 @@ func (g *graph) parse(m *module, source []byte, options *syntax.FileOptions) *sy
 		}
 		pos, reason := syntaxPlace(lines, wrong)
 		at := int(pos.Line)
-		if clean || at < 1 || at > len(lines) || !handler.MatchString(lines[at-1]) {
+		if clean || at < 1 || at > len(lines) || !handler().MatchString(lines[at-1]) {
 			g.fail(m, pos, "syntax", reason)
 		}
 		clean = false
@@ -46,13 +47,13 @@ func (g *graph) parse(m *module, source []byte, options *syntax.FileOptions) *sy
 }
 
 var (
-	importLine = regexp.MustCompile(`^\s*(import|from)\s+[\w.]`)
-	wholeLine  = regexp.MustCompile(`^\s*(class|match)\s+\w`)
-	decorator  = regexp.MustCompile(`^\s*@\w`)
-	handler    = regexp.MustCompile(`^\s*(except|finally)\b`) // of a try, which was reported
+	importLine = lazyregexp.New(`^\s*(import|from)\s+[\w.]`)
+	wholeLine  = lazyregexp.New(`^\s*(class|match)\s+\w`)
+	decorator  = lazyregexp.New(`^\s*@\w`)
+	handler    = lazyregexp.New(`^\s*(except|finally)\b`) // of a try, which was reported
 
 	// Errors about lines, blocks and brackets may have their cause elsewhere.
-	structural = regexp.MustCompile(`^got (newline|end of file|indent|outdent|unindent|'[)\]}]')|want (indent|outdent)|^unindent|^unexpected (newline|EOF|')|is never closed$`)
+	structural = lazyregexp.New(`^got (newline|end of file|indent|outdent|unindent|'[)\]}]')|want (indent|outdent)|^unindent|^unexpected (newline|EOF|')|is never closed$`)
 )
 
 // foreign reports whether the syntax error is a statement of Python's, and nothing that the rest depends on.
@@ -61,10 +62,10 @@ func (g *graph) foreign(lines []string, pos syntax.Position, message string) boo
 		return false
 	}
 	line := lines[pos.Line-1]
-	if importLine.MatchString(line) {
+	if importLine().MatchString(line) {
 		return true
 	}
-	return g.hint != nil && !structural.MatchString(message) && g.hint(message, line, int(pos.Col)) != ""
+	return g.hint != nil && !structural().MatchString(message) && g.hint(message, line, int(pos.Col)) != ""
 }
 
 // takeOut puts a statement that does nothing in place of the one that has a line; a block stays. It
@@ -75,7 +76,7 @@ func takeOut(lines []string, at int) bool {
 	for end < len(lines) && strings.HasSuffix(lines[end-1], `\`) {
 		end++
 	}
-	if decorator.MatchString(lines[start-1]) && end < len(lines) && wholeLine.MatchString(lines[end]) {
+	if decorator().MatchString(lines[start-1]) && end < len(lines) && wholeLine().MatchString(lines[end]) {
 		end++
 	}
 	statement := strings.Join(lines[start-1:end], "\n")
@@ -85,7 +86,7 @@ func takeOut(lines []string, at int) bool {
 	indent := leading(lines[start-1])
 	instead := "pass"
 	switch {
-	case wholeLine.MatchString(lines[end-1]): // what is in it belongs to it
+	case wholeLine().MatchString(lines[end-1]): // what is in it belongs to it
 		for end < len(lines) && (strings.TrimSpace(lines[end]) == "" || len(leading(lines[end])) > len(indent)) {
 			end++
 		}

@@ -3,11 +3,12 @@ package argparse
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // DefaultWidth is the width of a terminal that nobody knows the width of.
@@ -69,17 +70,17 @@ func (p *Parser) version(text string, columns int) string {
 	return tidy(p.layout(columns).text(text, 0))
 }
 
-var longBreak = regexp.MustCompile(`\n\n\n+`)
+var longBreak = lazyregexp.New(`\n\n\n+`)
 
 // tidy leaves one empty line where there are more, and none at the ends.
 func tidy(text string) string {
 	if text == "" {
 		return ""
 	}
-	return strings.Trim(longBreak.ReplaceAllString(text, "\n\n"), "\n") + "\n"
+	return strings.Trim(longBreak().ReplaceAllString(text, "\n\n"), "\n") + "\n"
 }
 
-var spaces = regexp.MustCompile(`[ \t\n\r\f\v]+`)
+var spaces = lazyregexp.New(`[ \t\n\r\f\v]+`)
 
 // text is a paragraph with an empty line behind it; "" is nothing.
 func (l *layout) text(text string, indent int) string {
@@ -97,7 +98,7 @@ func (l *layout) text(text string, indent int) string {
 		}
 		return b.String() + "\n\n"
 	}
-	lines := wrap(strings.TrimSpace(spaces.ReplaceAllString(text, " ")), max(l.width-indent, 11)-indent)
+	lines := wrap(strings.TrimSpace(spaces().ReplaceAllString(text, " ")), max(l.width-indent, 11)-indent)
 	for i := range lines {
 		lines[i] = start + lines[i]
 	}
@@ -117,7 +118,7 @@ func (l *layout) action(a *Action) string {
 	if l.p.Formatter == RawText {
 		lines = strings.Split(strings.TrimSuffix(values, "\n"), "\n")
 	} else {
-		lines = wrap(strings.TrimSpace(spaces.ReplaceAllString(values, " ")), max(l.width-start, 11))
+		lines = wrap(strings.TrimSpace(spaces().ReplaceAllString(values, " ")), max(l.width-start, 11))
 	}
 	if len(lines) == 0 {
 		return "  " + head + "\n"
@@ -171,13 +172,13 @@ func (p *Parser) helpValues(a *Action) map[string]star.Value {
 	return values
 }
 
-var conversion = regexp.MustCompile(`%(%|\((\w+)\)([srd]))?`)
+var conversion = lazyregexp.New(`%(%|\((\w+)\)([srd]))?`)
 
 // expand puts values in place of %(name)s. The error names what it cannot do.
 func expand(text string, values map[string]star.Value) (string, error) {
 	var failed error
-	expanded := conversion.ReplaceAllStringFunc(text, func(found string) string {
-		m := conversion.FindStringSubmatch(found)
+	expanded := conversion().ReplaceAllStringFunc(text, func(found string) string {
+		m := conversion().FindStringSubmatch(found)
 		v, known := values[m[2]]
 		switch {
 		case found == "%%":
@@ -367,9 +368,9 @@ func usageParts(text string) []string {
 }
 
 var (
-	afterOpening  = regexp.MustCompile(`([\[(]) `)
-	beforeClosing = regexp.MustCompile(` ([\])])`)
-	emptyBrackets = regexp.MustCompile(`[\[(] *[\])]`)
+	afterOpening  = lazyregexp.New(`([\[(]) `)
+	beforeClosing = lazyregexp.New(` ([\])])`)
+	emptyBrackets = lazyregexp.New(`[\[(] *[\])]`)
 )
 
 // usageOf is the usage of some arguments on one line.
@@ -410,8 +411,8 @@ func (p *Parser) usageOf(all []*Action) string {
 		parts = append(parts, end)
 	}
 	text := strings.Join(parts, " ")
-	text = beforeClosing.ReplaceAllString(afterOpening.ReplaceAllString(text, "$1"), "$1")
-	return strings.TrimSpace(emptyBrackets.ReplaceAllString(text, ""))
+	text = beforeClosing().ReplaceAllString(afterOpening().ReplaceAllString(text, "$1"), "$1")
+	return strings.TrimSpace(emptyBrackets().ReplaceAllString(text, ""))
 }
 
 // usageBrackets are what stands in front of the arguments by their index: brackets around those that

@@ -372,7 +372,7 @@ func (p *Parser) lookUp(arg string) (matched, bool, error) {
 		return matched{}, false, &UsageError{fmt.Sprintf("ambiguous option: %s could match %s", arg, strings.Join(flags, ", "))}
 	case len(candidates) == 1:
 		return candidates[0], true, nil
-	case negativeNumber.MatchString(arg) && !p.negative, strings.Contains(arg, " "):
+	case negativeNumber().MatchString(arg) && !p.negative, strings.Contains(arg, " "):
 		return matched{}, false, nil
 	}
 	return matched{flag: arg}, true, nil

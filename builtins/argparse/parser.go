@@ -1,11 +1,12 @@
 package argparse
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A Formatter says how help is laid out, by the name of Python's class for it.
@@ -104,7 +105,7 @@ func (m *Mutex) Add(a Action, given []string) error {
 	return m.parser.add(a, given, m.group, m)
 }
 
-var negativeNumber = regexp.MustCompile(`^-\d+$|^-\d*\.\d+$`)
+var negativeNumber = lazyregexp.New(`^-\d+$|^-\d*\.\d+$`)
 
 func (p *Parser) add(action Action, given []string, g *Group, m *Mutex) error {
 	a := &action
@@ -136,7 +137,7 @@ func (p *Parser) add(action Action, given []string, g *Group, m *Mutex) error {
 	p.actions = append(p.actions, a)
 	for _, flag := range a.Flags {
 		p.options = append(p.options, option{flag, a})
-		p.negative = p.negative || negativeNumber.MatchString(flag)
+		p.negative = p.negative || negativeNumber().MatchString(flag)
 	}
 	if g == nil {
 		g = p.groups[min(1, len(a.Flags))]

@@ -3,18 +3,19 @@ package argparse
 import (
 	"fmt"
 	"math/big"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
 
 	star "go.starlark.net/starlark"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 var (
-	pythonDigits = regexp.MustCompile(`^[0-9a-z]+(_[0-9a-z]+)*$`)
-	pythonFloat  = regexp.MustCompile(`(?i)^[+-]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$`)
-	pythonWords  = regexp.MustCompile(`(?i)^[+-]?(inf|infinity|nan)$`)
+	pythonDigits = lazyregexp.New(`^[0-9a-z]+(_[0-9a-z]+)*$`)
+	pythonFloat  = lazyregexp.New(`(?i)^[+-]?(\d+(_\d+)*\.?(\d+(_\d+)*)?|\.\d+(_\d+)*)(e[+-]?\d+(_\d+)*)?$`)
+	pythonWords  = lazyregexp.New(`(?i)^[+-]?(inf|infinity|nan)$`)
 )
 
 // ParseInt is Python's int(text, base): " 5 " and "1_000" are numbers, "0x10" is one in base 16 and 0, and
@@ -37,7 +38,7 @@ func ParseInt(text string, base int) (star.Value, bool) {
 		}
 		base = 10
 	}
-	if !pythonDigits.MatchString(digits) {
+	if !pythonDigits().MatchString(digits) {
 		return nil, false
 	}
 	n, ok := new(big.Int).SetString(strings.ReplaceAll(digits, "_", ""), base)
@@ -53,7 +54,7 @@ func ParseInt(text string, base int) (star.Value, bool) {
 // ParseFloat is Python's float(text).
 func ParseFloat(text string) (star.Value, bool) {
 	text = strings.TrimFunc(text, unicode.IsSpace)
-	if !pythonFloat.MatchString(text) && !pythonWords.MatchString(text) {
+	if !pythonFloat().MatchString(text) && !pythonWords().MatchString(text) {
 		return nil, false
 	}
 	f, err := strconv.ParseFloat(strings.ReplaceAll(text, "_", ""), 64)

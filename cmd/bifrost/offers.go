@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,9 +13,10 @@ import (
 	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/gpu"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
-var cudaVersion = regexp.MustCompile(`^\d{1,2}\.\d{1,2}$`)
+var cudaVersion = lazyregexp.New(`^\d{1,2}\.\d{1,2}$`)
 
 func newOffers(a *app) *cobra.Command {
 	var (
@@ -131,7 +131,7 @@ func checkQuery(cmd *cobra.Command, q *gpu.Query, gpus string) error {
 	if q.CloudType != "" && q.CloudType != "secure" && q.CloudType != "community" {
 		return usage(cmd, "secure or community; leave it out for both", "--cloud-type %q is none", q.CloudType)
 	}
-	if q.MinCUDA != "" && !cudaVersion.MatchString(q.MinCUDA) {
+	if q.MinCUDA != "" && !cudaVersion().MatchString(q.MinCUDA) {
 		return usage(cmd, "write a version, as in --min-cuda 12.4", "--min-cuda %q is no version", q.MinCUDA)
 	}
 	for _, entry := range append(slices.Clone(q.Providers), q.Regions...) {

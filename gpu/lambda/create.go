@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // createdTag is the tag that tells when a machine was made: Lambda does not.
@@ -31,8 +31,8 @@ type tag struct {
 }
 
 var (
-	machineName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
-	imageID     = regexp.MustCompile(`^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$`)
+	machineName = lazyregexp.New(`^[A-Za-z0-9][A-Za-z0-9-]{0,63}$`)
+	imageID     = lazyregexp.New(`^[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}$`)
 )
 
 // Create implements gpu.Provider. It needs a KeyRef: Lambda lets in one key that the account knows, and
@@ -66,7 +66,7 @@ func (p *Provider) Create(ctx context.Context, req gpu.CreateRequest) (gpu.Insta
 
 // launch checks a request as far as that can be done here.
 func launch(req gpu.CreateRequest) (launchBody, error) {
-	if !machineName.MatchString(req.Name) {
+	if !machineName().MatchString(req.Name) {
 		return launchBody{}, invalid("create", "the name %q is not made of at most 64 letters, digits and dashes", req.Name)
 	}
 	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(req.AuthorizedKey)); err != nil {
@@ -87,7 +87,7 @@ func launch(req gpu.CreateRequest) (launchBody, error) {
 	}
 	body := launchBody{Region: at.Region, Type: at.Type, KeyNames: []string{req.KeyRef}, Name: req.Name}
 	switch image := req.Query.Image; {
-	case imageID.MatchString(image):
+	case imageID().MatchString(image):
 		body.Image = map[string]string{"id": image}
 	case image != "":
 		body.Image = map[string]string{"family": image}

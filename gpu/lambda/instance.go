@@ -5,11 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"time"
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A machine is a rented machine as Lambda tells it.
@@ -38,7 +38,7 @@ const (
 const patience = 2 * time.Minute
 
 // machineID is what an id can be: with anything else a path would lead elsewhere.
-var machineID = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var machineID = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 func notFound(op, id string) error {
 	return &gpu.Error{Provider: Name, Op: op, Kind: gpu.NotFound, Message: fmt.Sprintf("there is no machine %q", id)}
@@ -56,7 +56,7 @@ func (p *Provider) Get(ctx context.Context, id string) (gpu.Instance, error) {
 }
 
 func (p *Provider) get(ctx context.Context, op, id string) (machine, error) {
-	if !machineID.MatchString(id) {
+	if !machineID().MatchString(id) {
 		return machine{}, notFound(op, id)
 	}
 	var answer struct {
@@ -95,7 +95,7 @@ func (p *Provider) List(ctx context.Context) ([]gpu.Instance, error) {
 // Terminate implements gpu.Provider. Lambda refuses to terminate a machine that is at another action, or
 // that is just coming up: that is kind Conflict, and is to be tried again.
 func (p *Provider) Terminate(ctx context.Context, id string) error {
-	if !machineID.MatchString(id) {
+	if !machineID().MatchString(id) {
 		return nil // there is none
 	}
 	var answer struct {

@@ -22,7 +22,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -31,6 +30,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // Name is the provider's name in queries, ids and the journal.
@@ -95,7 +95,7 @@ var codes = map[string]gpu.Kind{
 }
 
 // exhausted is what one of Lambda's suppliers says that has no machine left.
-var exhausted = regexp.MustCompile(`(?i)capacity|exhaust|insufficient|sold.?out|quota|out of`)
+var exhausted = lazyregexp.New(`(?i)capacity|exhaust|insufficient|sold.?out|quota|out of`)
 
 // refusal is what a status of 400 and more means. Lambda asks to go by the code alone; where there is none,
 // as in the page of a proxy, the status decides, but never that a machine is gone.
@@ -118,7 +118,7 @@ func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
 	case r.Status == http.StatusTooManyRequests:
 		return gpu.RateLimited, code, message
 	case strings.HasPrefix(code, "provider/"):
-		if r.Op == "create" && exhausted.MatchString(code+" "+message) {
+		if r.Op == "create" && exhausted().MatchString(code+" "+message) {
 			return gpu.NoCapacity, code, message
 		}
 		return gpu.Transient, code, message

@@ -6,12 +6,12 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A machineType is what Lambda rents out.
@@ -105,13 +105,13 @@ func (t machineType) offer(at string) (gpu.Offer, bool) {
 }
 
 var (
-	countOf  = regexp.MustCompile(`^\d+x\s+`)
-	armTypes = regexp.MustCompile(`(?i)\b(gh|gb)\d+`)
+	countOf  = lazyregexp.New(`^\d+x\s+`)
+	armTypes = lazyregexp.New(`(?i)\b(gh|gb)\d+`)
 )
 
 // gpu is the GPU's name and memory, which stand in the description only, or in the type's own name.
 func (t machineType) gpu() (name string, vramGB float64) {
-	described := cmp.Or(t.GPUDescription, countOf.ReplaceAllString(t.Description, ""))
+	described := cmp.Or(t.GPUDescription, countOf().ReplaceAllString(t.Description, ""))
 	if name, vramGB = gpu.Canonical(described, 0, ""); vramGB > 0 {
 		return name, vramGB
 	}
@@ -123,7 +123,7 @@ func (t machineType) gpu() (name string, vramGB float64) {
 
 // arch is the processor's: NVIDIA's own beside its "superchips", else what everybody has.
 func (t machineType) arch() string {
-	if armTypes.MatchString(strings.ReplaceAll(t.Name, "_", " ") + " " + t.GPUDescription) {
+	if armTypes().MatchString(strings.ReplaceAll(t.Name, "_", " ") + " " + t.GPUDescription) {
 		return "arm64"
 	}
 	return "amd64"

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +17,8 @@ import (
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A session is one channel of type "session": at most one command, shell or subsystem.
@@ -70,14 +71,14 @@ func connectionEnv(conn *ssh.ServerConn) []string {
 	}
 }
 
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+var envName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // request handles one request (RFC 4254, 6.2 to 6.9) and reports whether it was granted.
 func (ses *session) request(req *ssh.Request) bool {
 	switch req.Type {
 	case "env":
 		var kv struct{ Name, Value string }
-		if ssh.Unmarshal(req.Payload, &kv) != nil || !envName.MatchString(kv.Name) || strings.ContainsRune(kv.Value, 0) {
+		if ssh.Unmarshal(req.Payload, &kv) != nil || !envName().MatchString(kv.Name) || strings.ContainsRune(kv.Value, 0) {
 			return false
 		}
 		ses.env = append(ses.env, kv.Name+"="+kv.Value)

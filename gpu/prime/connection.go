@@ -3,10 +3,11 @@ package prime
 import (
 	"encoding/json"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A connection is where SSH to a machine leads.
@@ -93,12 +94,12 @@ func parseCommand(text string) (_ connection, ok bool) {
 	if c.user == "" {
 		c.user = "root"
 	}
-	return c, userName.MatchString(c.user)
+	return c, userName().MatchString(c.user)
 }
 
 var (
-	hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
-	userName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9._-]{0,63}$`)
+	hostName = lazyregexp.New(`^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$`)
+	userName = lazyregexp.New(`^[A-Za-z_][A-Za-z0-9._-]{0,63}$`)
 )
 
 // splitHost reads a host that may have a port: name, name:port, an IPv6 address, or one in brackets with
@@ -126,7 +127,7 @@ func splitHost(text string) (host string, port int, ok bool) {
 		}
 		host = before
 	}
-	return host, port, hostName.MatchString(host)
+	return host, port, hostName().MatchString(host)
 }
 
 func parsePort(text string) (int, bool) {

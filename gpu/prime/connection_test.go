@@ -91,7 +91,7 @@ func FuzzParseConnection(f *testing.F) {
 		if c.user == "" || c.host == "" || c.host[0] == '-' || c.user[0] == '-' || c.port < 0 || c.port > 65535 {
 			t.Fatalf("%s: got %+v", text, c)
 		}
-		if _, err := netip.ParseAddr(c.host); err != nil && !hostName.MatchString(c.host) {
+		if _, err := netip.ParseAddr(c.host); err != nil && !hostName().MatchString(c.host) {
 			t.Fatalf("%s: got the host %q", text, c.host)
 		}
 		plain := c.user + "@" + c.host

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"regexp"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A createBody rents one machine. What it says of the machine is that of one item, word for word: Prime
@@ -42,8 +42,8 @@ type createPod struct {
 }
 
 var (
-	podName  = regexp.MustCompile(`^[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*$`)
-	maxPrice = regexp.MustCompile(`(?i)max[_ ]?price`)
+	podName  = lazyregexp.New(`^[A-Za-z0-9-]*[A-Za-z][A-Za-z0-9-]*$`)
+	maxPrice = lazyregexp.New(`(?i)max[_ ]?price`)
 )
 
 // Create implements gpu.Provider. It needs a KeyRef: without one Prime lets in the account's primary key.
@@ -76,7 +76,7 @@ func (p *Provider) Create(ctx context.Context, req gpu.CreateRequest) (gpu.Insta
 // happened then.
 func aboutMaxPrice(err error) *gpu.Error {
 	var refused *gpu.Error
-	if errors.As(err, &refused) && refused.Kind == gpu.Validation && maxPrice.MatchString(refused.Message) {
+	if errors.As(err, &refused) && refused.Kind == gpu.Validation && maxPrice().MatchString(refused.Message) {
 		return refused
 	}
 	return nil
@@ -94,7 +94,7 @@ func (p *Provider) create(ctx context.Context, body createBody) (gpu.Instance, e
 // createBody checks a request as far as that can be done here.
 func (p *Provider) createBody(req gpu.CreateRequest) (createBody, item, error) {
 	var it item
-	if !podName.MatchString(req.Name) {
+	if !podName().MatchString(req.Name) {
 		return createBody{}, it, p.invalid("create", "the name %q is not made of letters, digits and dashes, with at least one letter", req.Name)
 	}
 	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(req.AuthorizedKey)); err != nil {

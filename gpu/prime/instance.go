@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A pod is a rented machine as Prime tells it.
@@ -39,13 +39,13 @@ type progress struct {
 }
 
 // podID is what an id can be: with anything else a path would lead elsewhere.
-var podID = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var podID = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 // Get implements gpu.Provider. It takes two calls: the details have the name and the price, the status is
 // what Prime's own client waits by. Prime may not know a machine yet in the seconds after its creation:
 // NotFound is the end of one only where it is older than a minute, and that is for the caller to judge.
 func (p *Provider) Get(ctx context.Context, id string) (gpu.Instance, error) {
-	if !podID.MatchString(id) {
+	if !podID().MatchString(id) {
 		return gpu.Instance{}, &gpu.Error{Provider: Name, Op: "get", Kind: gpu.NotFound, Message: fmt.Sprintf("there is no machine %q", id)}
 	}
 	var found pod
@@ -112,7 +112,7 @@ func (p *Provider) List(ctx context.Context) ([]gpu.Instance, error) {
 
 // Terminate implements gpu.Provider.
 func (p *Provider) Terminate(ctx context.Context, id string) error {
-	if !podID.MatchString(id) {
+	if !podID().MatchString(id) {
 		return nil // there is none
 	}
 	err := p.api.Do(ctx, httpapi.Call{Op: "terminate", Method: "DELETE", Path: "/api/v1/pods/" + id, Limit: p.limit, Repeat: true})

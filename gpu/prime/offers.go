@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 const (
@@ -242,12 +242,12 @@ func (it item) offer(q gpu.Query) (_ gpu.Offer, ok bool) {
 	}, true
 }
 
-var sizeAtEnd = regexp.MustCompile(`_(\d+)GB$`)
+var sizeAtEnd = lazyregexp.New(`_(\d+)GB$`)
 
 // vram is the memory of one GPU in GB; 0 is unknown. The type's name says it. Where it does not, the figure
 // of the listing may be that of all GPUs: it is, where it is more than any one has.
 func (it item) vram() float64 {
-	if m := sizeAtEnd.FindStringSubmatch(it.GPUType); m != nil {
+	if m := sizeAtEnd().FindStringSubmatch(it.GPUType); m != nil {
 		size, _ := strconv.ParseFloat(m[1], 64)
 		return size
 	}

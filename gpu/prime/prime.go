@@ -21,7 +21,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -29,6 +28,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // Name is the provider's name in queries, ids and the journal.
@@ -78,9 +78,9 @@ func (p *Provider) invalid(op, format string, args ...any) error {
 // What a refusal is about shows in its words only, and those are nowhere published. Funds come first: what
 // is insufficient may be either.
 var (
-	fundsWords    = regexp.MustCompile(`(?i)\b(funds?|balance|credits?|wallet|payment|billing|top.?up)\b`)
-	quotaWords    = regexp.MustCompile(`(?i)quota|too many|maximum number|limit (exceeded|reached)|exceed.* limit`)
-	capacityWords = regexp.MustCompile(`(?i)capacity|stock|availab|insufficient|no longer|sold out`)
+	fundsWords    = lazyregexp.New(`(?i)\b(funds?|balance|credits?|wallet|payment|billing|top.?up)\b`)
+	quotaWords    = lazyregexp.New(`(?i)quota|too many|maximum number|limit (exceeded|reached)|exceed.* limit`)
+	capacityWords = lazyregexp.New(`(?i)capacity|stock|availab|insufficient|no longer|sold out`)
 )
 
 // refusal is what a status of 400 and more means. Words decide only where the status leaves it open: a
@@ -99,12 +99,12 @@ func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
 		return gpu.NoCapacity, "", message
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusConflict:
 		switch {
-		case fundsWords.MatchString(words):
+		case fundsWords().MatchString(words):
 			kind = gpu.Funds
 		case r.Status == http.StatusForbidden:
-		case quotaWords.MatchString(words):
+		case quotaWords().MatchString(words):
 			kind = gpu.Quota
-		case capacityWords.MatchString(words):
+		case capacityWords().MatchString(words):
 			kind = gpu.NoCapacity
 		}
 	}

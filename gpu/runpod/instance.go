@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A pod is a machine as the API describes it. What is null there is zero here.
@@ -78,13 +78,13 @@ func (p pod) instance() gpu.Instance {
 }
 
 // podID is what the API's ids look like; another text would be another path.
-var podID = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var podID = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 
 func podPath(id string) string { return "/v2/pods/" + url.PathEscape(id) }
 
 // Get implements gpu.Provider.
 func (p *Provider) Get(ctx context.Context, id string) (gpu.Instance, error) {
-	if !podID.MatchString(id) {
+	if !podID().MatchString(id) {
 		return gpu.Instance{}, refuse("get", gpu.NotFound, fmt.Sprintf("%q is no pod's id", id))
 	}
 	var found pod
@@ -138,7 +138,7 @@ func (p *Provider) List(ctx context.Context) ([]gpu.Instance, error) {
 
 // Terminate implements gpu.Provider. The pod's disk and volume go with it.
 func (p *Provider) Terminate(ctx context.Context, id string) error {
-	if !podID.MatchString(id) {
+	if !podID().MatchString(id) {
 		return nil
 	}
 	err := p.api.Do(ctx, httpapi.Call{Op: "terminate", Method: http.MethodDelete, Path: podPath(id), Limit: p.limit, Repeat: true})

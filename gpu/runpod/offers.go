@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // The clouds as the API spells them, by what a query and an offer call them.
@@ -62,7 +62,7 @@ type search struct {
 	country string // two letters, upper case; "" is everywhere
 }
 
-var countryCode = regexp.MustCompile(`^[A-Za-z]{2}$`)
+var countryCode = lazyregexp.New(`^[A-Za-z]{2}$`)
 
 // Offers implements gpu.Provider. There is an offer for each GPU and cloud; where the query has regions, one
 // for each region that has the GPU. A region is a country's two letters (US) or the id of a data centre
@@ -99,7 +99,7 @@ func searchesFor(q gpu.Query) []search {
 	everywhere := len(q.Regions) == 0 || q.Near
 	for _, r := range q.Regions {
 		switch {
-		case !countryCode.MatchString(r):
+		case !countryCode().MatchString(r):
 			everywhere = true
 		case !slices.Contains(countries, strings.ToUpper(r)):
 			countries = append(countries, strings.ToUpper(r))

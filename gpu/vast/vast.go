@@ -15,7 +15,6 @@ package vast
 import (
 	"cmp"
 	"encoding/json"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/httpapi"
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // Name is the provider's name.
@@ -93,7 +93,7 @@ func denied(body []byte) bool {
 }
 
 // fundsWords are those of a refusal for lack of funds; no source has seen one.
-var fundsWords = regexp.MustCompile(`\b(credits?|balance|missing_billing|billing|insufficient funds)\b`)
+var fundsWords = lazyregexp.New(`\b(credits?|balance|missing_billing|billing|insufficient funds)\b`)
 
 // refusal reads what Vast refuses. Its words tell more than the status: a wrong key is 404 in a search, and
 // an offer that somebody else has got is 404 or 410.
@@ -116,7 +116,7 @@ func refusal(r httpapi.Refused) (kind gpu.Kind, code, message string) {
 		kind = gpu.RateLimited
 	case r.Status == 410, has("deprecated_endpoint"):
 		kind, message = gpu.Validation, "Vast has retired this call, so this version of bifrost is too old: "+cmp.Or(message, string(r.Body))
-	case r.Status == 402, fundsWords.MatchString(body):
+	case r.Status == 402, fundsWords().MatchString(body):
 		kind = gpu.Funds
 	case r.Status == 404 && e.Error == "" && message == "":
 		// Some proxy's page, and not Vast's word that there is no such machine.

@@ -16,13 +16,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 	"github.com/bifrost-run/bifrost/starlark/spell"
 )
 
@@ -145,26 +145,26 @@ func Parse(text string) (Config, error) {
 	return c, nil
 }
 
-var nameForm = regexp.MustCompile(`^[a-z][a-z0-9_-]*$`)
+var nameForm = lazyregexp.New(`^[a-z][a-z0-9_-]*$`)
 
 // CheckName tells whether name can be that of a vendored module.
 func CheckName(name string) error {
 	if name == "std" {
 		return errors.New(`"std" is the library inside bifrost: choose another name`)
 	}
-	if !nameForm.MatchString(name) || len(name) > 64 {
+	if !nameForm().MatchString(name) || len(name) > 64 {
 		return fmt.Errorf("%q is no name: it has up to 64 of a-z, 0-9, _ and -, a letter first", name)
 	}
 	return nil
 }
 
-var decoderWords = regexp.MustCompile(`^toml: (?:line (\d+) )?\(last key "(.*?)"\): (?:incompatible types: TOML value has type (.+); destination has type (.+)|(.*))$`)
+var decoderWords = lazyregexp.New(`^toml: (?:line (\d+) )?\(last key "(.*?)"\): (?:incompatible types: TOML value has type (.+); destination has type (.+)|(.*))$`)
 
 var goWords = strings.NewReplacer("int64", "integer", "float64", "float", "bool", "boolean", "[]interface {}", "array", "slice", "array", "map[string]interface {}", "table", "map", "table")
 
 // misfit explains a value of the wrong type.
 func misfit(err error) error {
-	m := decoderWords.FindStringSubmatch(err.Error())
+	m := decoderWords().FindStringSubmatch(err.Error())
 	if m == nil {
 		return &Error{Message: strings.TrimPrefix(err.Error(), "toml: ")}
 	}

@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // An item is a line of the file that starts a table or gives a key its value.
@@ -45,12 +46,12 @@ func items(text string) []item {
 	return all
 }
 
-var keyPart = regexp.MustCompile(`^\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*`)
+var keyPart = lazyregexp.New(`^\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))\s*`)
 
 // parseKey takes a dotted key from the front of text.
 func parseKey(text string) (key []string, rest string) {
 	for {
-		m := keyPart.FindStringSubmatch(text)
+		m := keyPart().FindStringSubmatch(text)
 		if m == nil {
 			return key, text
 		}
@@ -116,9 +117,9 @@ func lineOf(text string, key []string) int {
 	return line
 }
 
-var assignment = map[string]*regexp.Regexp{
-	"git": regexp.MustCompile(`^(\s*["']?git["']?\s*=\s*)("(?:[^"\\]|\\.)*"|'[^']*')(.*)$`),
-	"ref": regexp.MustCompile(`^(\s*["']?ref["']?\s*=\s*)("(?:[^"\\]|\\.)*"|'[^']*')(.*)$`),
+var assignment = map[string]lazyregexp.Regexp{
+	"git": lazyregexp.New(`^(\s*["']?git["']?\s*=\s*)("(?:[^"\\]|\\.)*"|'[^']*')(.*)$`),
+	"ref": lazyregexp.New(`^(\s*["']?ref["']?\s*=\s*)("(?:[^"\\]|\\.)*"|'[^']*')(.*)$`),
 }
 
 // SetModule returns the text of the file with the table [modules.NAME] that says m. All other lines stay
@@ -178,7 +179,7 @@ func setModule(text, name string, m Module) string {
 			continue
 		}
 		delete(values, last)
-		if found := assignment[last].FindStringSubmatch(lines[it.line]); found != nil && value != "" {
+		if found := assignment[last]().FindStringSubmatch(lines[it.line]); found != nil && value != "" {
 			lines[it.line] = found[1] + quote(value) + found[3]
 		} else if value == "" {
 			lines[it.line] = "\x00" // goes

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // A List has, by capability, the patterns of what is meant: folders and files with everything beneath
@@ -34,10 +35,10 @@ func (l List) Add(other List) {
 }
 
 var (
-	envPattern      = regexp.MustCompile(`^[A-Za-z_*][A-Za-z0-9_*]*$`)
-	providerPattern = regexp.MustCompile(`^([a-z]+|\*)$`)
-	machinePattern  = regexp.MustCompile(`^[a-z]+:[A-Za-z0-9_.*-]+$`)
-	hostPattern     = regexp.MustCompile(`^(\*|(\*\.)?[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$`)
+	envPattern      = lazyregexp.New(`^[A-Za-z_*][A-Za-z0-9_*]*$`)
+	providerPattern = lazyregexp.New(`^([a-z]+|\*)$`)
+	machinePattern  = lazyregexp.New(`^[a-z]+:[A-Za-z0-9_.*-]+$`)
+	hostPattern     = lazyregexp.New(`^(\*|(\*\.)?[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$`)
 )
 
 // CheckPattern tells what is wrong with a pattern of a capability's list, for the user.
@@ -57,7 +58,7 @@ func CheckPattern(c Capability, pattern string) error {
 			return errors.New("~ stands for your own home only: write ~/ or the whole path")
 		}
 	case Env:
-		if !envPattern.MatchString(pattern) {
+		if !envPattern().MatchString(pattern) {
 			return errors.New("it is not the name of a variable; * stands for any characters, as in WANDB_*")
 		}
 		if IsProviderKey(pattern) {
@@ -65,11 +66,11 @@ func CheckPattern(c Capability, pattern string) error {
 		}
 	case SSH:
 		_, host, _ := splitHost(pattern)
-		if !hostPattern.MatchString(host) && !machinePattern.MatchString(pattern) && !strings.HasPrefix(pattern, jobTarget) {
+		if !hostPattern().MatchString(host) && !machinePattern().MatchString(pattern) && !strings.HasPrefix(pattern, jobTarget) {
 			return errors.New("it is no host: write host, user@host:port or *.example.org, or runpod:* for machines")
 		}
 	case Rent:
-		if !providerPattern.MatchString(pattern) {
+		if !providerPattern().MatchString(pattern) {
 			return errors.New("it is no provider's name")
 		}
 	case Run:

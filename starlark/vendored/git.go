@@ -11,11 +11,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 )
 
 // An InputError is a name, URL or ref that nothing was tried with.
@@ -24,10 +25,10 @@ type InputError struct{ Message, Hint string }
 func (e *InputError) Error() string { return e.Message }
 
 var (
-	scpForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9_][A-Za-z0-9._-]*:[^:]+$`)
-	hostOf  = regexp.MustCompile(`^[A-Za-z0-9_\[][A-Za-z0-9._:\[\]-]*$`)
-	refForm = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._/+@-]*$`)
-	hexForm = regexp.MustCompile(`^[0-9a-f]{4,64}$`)
+	scpForm = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9._-]*@[A-Za-z0-9_][A-Za-z0-9._-]*:[^:]+$`)
+	hostOf  = lazyregexp.New(`^[A-Za-z0-9_\[][A-Za-z0-9._:\[\]-]*$`)
+	refForm = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9._/+@-]*$`)
+	hexForm = lazyregexp.New(`^[0-9a-f]{4,64}$`)
 )
 
 // Source checks where a module is to come from and returns it as it is written down. A local path becomes
@@ -44,7 +45,7 @@ func Source(from string) (string, error) {
 		return "", bad("has white space or control characters")
 	case strings.Contains(from, "::"):
 		return "", bad("names a remote helper, which would be run as a program")
-	case scpForm.MatchString(from):
+	case scpForm().MatchString(from):
 		return from, nil
 	}
 	if scheme, _, found := strings.Cut(from, "://"); found {
@@ -54,7 +55,7 @@ func Source(from string) (string, error) {
 			return "", bad("is no URL")
 		case !slices.Contains([]string{"https", "ssh", "file"}, scheme):
 			return "", bad("is of a kind that modules do not come from")
-		case scheme != "file" && !hostOf.MatchString(u.Host):
+		case scheme != "file" && !hostOf().MatchString(u.Host):
 			return "", bad("has no host")
 		}
 		if _, secret := u.User.Password(); secret {
@@ -73,7 +74,7 @@ func Source(from string) (string, error) {
 }
 
 func checkRef(ref string) error {
-	if ref != "" && (!refForm.MatchString(ref) || strings.Contains(ref, "..")) {
+	if ref != "" && (!refForm().MatchString(ref) || strings.Contains(ref, "..")) {
 		return &InputError{fmt.Sprintf("%q is no branch, tag or commit", ref), "git ls-remote shows them"}
 	}
 	return nil
@@ -123,7 +124,7 @@ func (r repository) fetch(ctx context.Context, from, ref string) (string, error)
 	}
 	found := "FETCH_HEAD"
 	if _, err := r.git(ctx, nil, "fetch", "-q", "--depth=1", "--no-tags", "--", from, want); err != nil {
-		if !hexForm.MatchString(ref) {
+		if !hexForm().MatchString(ref) {
 			return "", err
 		}
 		// A commit that the server does not hand out by its hash, or part of a hash.
