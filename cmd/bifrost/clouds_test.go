@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -67,9 +66,7 @@ func startCloud(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: cloud PROVIDER")
 	}
-	bifrost, err := exec.LookPath("bifrost")
-	ts.Check(err)
-	acct, err := testcloud.Start(args[0], testcloud.Options{Daemon: []string{bifrost, "local-node"}})
+	acct, err := testcloud.Start(args[0], testcloud.Options{Daemon: []string{program, "local-node"}})
 	ts.Check(err)
 	ts.Defer(func() { ts.Check(acct.Close()) })
 	ts.Value(accountsKey{}).(map[string]*testcloud.Account)[args[0]] = acct

@@ -28,17 +28,6 @@ var canaries = map[string]string{
 	"HF_TOKEN":           "canary-hftoken-42",   // in the environment; some scripts may use it, none may show it
 }
 
-// buildBifrost builds the program as users have it: with the race detector it takes ten times the memory and
-// the time, which is what some of the scripts here use up.
-func buildBifrost(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "bifrost")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return path
-}
-
 // TestHostileScripts runs the scripts of testdata/hostile with the real program. Each begins with the exit
 // code that it must end with and a pattern of what it is told:
 //
@@ -52,7 +41,6 @@ func TestHostileScripts(t *testing.T) {
 	if err != nil || len(archives) == 0 {
 		t.Fatalf("no archives: %v", err)
 	}
-	bifrost := buildBifrost(t)
 	cases := 0
 	for _, file := range archives {
 		archive, err := txtar.ParseFile(file)
@@ -66,7 +54,7 @@ func TestHostileScripts(t *testing.T) {
 			cases++
 			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+strings.TrimSuffix(f.Name, ".star"), func(t *testing.T) {
 				t.Parallel()
-				runHostile(t, bifrost, archive, f.Name, string(f.Data))
+				runHostile(t, archive, f.Name, string(f.Data))
 			})
 		}
 	}
@@ -77,7 +65,7 @@ func TestHostileScripts(t *testing.T) {
 
 var hostileHead = regexp.MustCompile(`^# (\d+) (.*)\n(?:# flags: (.*)\n)?`)
 
-func runHostile(t *testing.T, bifrost string, archive *txtar.Archive, name, script string) {
+func runHostile(t *testing.T, archive *txtar.Archive, name, script string) {
 	head := hostileHead.FindStringSubmatch(script)
 	if head == nil {
 		t.Fatalf("%s does not begin with # CODE PATTERN", name)
@@ -96,7 +84,7 @@ func runHostile(t *testing.T, bifrost string, archive *txtar.Archive, name, scri
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	args := append([]string{"exec"}, strings.Fields(head[3])...)
-	cmd := exec.CommandContext(ctx, bifrost, append(args, name)...)
+	cmd := exec.CommandContext(ctx, program, append(args, name)...)
 	cmd.Dir, cmd.Env = w.root, w.env
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
@@ -174,7 +162,7 @@ func newHostileWorld(t *testing.T, archive *txtar.Archive) *hostileWorld {
 	t.Cleanup(provider.Close)
 	w.env = append(os.Environ(),
 		"BIFROST_RUNPOD_URL="+provider.URL, "BIFROST_PRIME_URL="+provider.URL,
-		"HOME="+filepath.Join(dir, "home"), "XDG_STATE_HOME="+filepath.Join(dir, "state"), "SSH_AUTH_SOCK=", "CI=true", "GORACE=atexit_sleep_ms=0",
+		"HOME="+filepath.Join(dir, "home"), "XDG_STATE_HOME="+filepath.Join(dir, "state"), "SSH_AUTH_SOCK=", "CI=true",
 		"HF_TOKEN="+canaries["HF_TOKEN"], "RUNPOD_API_KEY="+canaries["RUNPOD_API_KEY"],
 	)
 	return w

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -13,10 +14,34 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain makes this test binary bifrost itself: the scripts run the real main, and so do the
-// guardians and the local nodes that it starts.
+// TestMain makes this test binary bifrost itself, for the tests of what happens at once: with -race the
+// guardians and the local nodes that it starts are watched too. The scripts run the program as users have it.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"bifrost": main})
+	testscript.Main(withProgram{m}, map[string]func(){"bifrost": main})
+}
+
+// program is the path of bifrost as make builds it: no race detector, which costs each of the thousand
+// commands of the scripts several times its own work.
+var program string
+
+// withProgram builds the program before the tests.
+type withProgram struct{ *testing.M }
+
+func (m withProgram) Run() int {
+	dir, err := os.MkdirTemp("", "bifrost-program-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "bifrost")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build bifrost: %v\n%s", err, out)
+		return 1
+	}
+	return m.M.Run()
 }
 
 // TestScripts runs testdata/script. Those that need a local node begin with [unix].
@@ -31,13 +56,13 @@ func scripts(t *testing.T, p testscript.Params) testscript.Params {
 	more := p.Setup
 	p.Setup = func(env *testscript.Env) error {
 		home := filepath.Join(env.WorkDir, "home")
+		env.Setenv("PATH", filepath.Dir(program)+string(filepath.ListSeparator)+env.Getenv("PATH"))
 		env.Setenv("HOME", home)
 		env.Setenv("XDG_STATE_HOME", filepath.Join(env.WorkDir, "state"))
 		env.Setenv("SSH_AUTH_SOCK", "")
 		env.Setenv("CI", "")
 		env.Setenv("NO_COLOR", "")
 		env.Setenv("TERM", "dumb")
-		env.Setenv("GORACE", "atexit_sleep_ms=0") // it is a second for each command otherwise
 		env.Defer(func() { endMachines(t, env) })
 		if more != nil {
 			if err := more(env); err != nil {
@@ -63,12 +88,7 @@ func endMachines(t *testing.T, env *testscript.Env) {
 	if _, err := os.Stat(filepath.Join(env.WorkDir, "state", "bifrost", "journal.db")); err != nil {
 		return
 	}
-	bifrost, err := exec.LookPath("bifrost")
-	if err != nil {
-		t.Error(err)
-		return
-	}
-	cmd := exec.Command(bifrost, "terminate", "--all", "--yes")
+	cmd := exec.Command(program, "terminate", "--all", "--yes")
 	cmd.Env, cmd.Dir = env.Vars, env.WorkDir
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Logf("terminate --all: %v\n%s", err, out)
