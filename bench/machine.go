@@ -44,7 +44,7 @@ func firstWord(end string, argv ...string) string {
 }
 
 // writeReport rewrites the file of results.
-func writeReport(path string, b *bench, table []line, took time.Duration) error {
+func writeReport(path string, b *bench, table []line, grown string, took time.Duration) error {
 	f, err := os.Create(path)
 	if err != nil {
 		return err
@@ -53,5 +53,8 @@ func writeReport(path string, b *bench, table []line, took time.Duration) error 
 		machine(), time.Now().UTC().Format("2006-01-02"), b.runs, took.Round(time.Second))
 	fmt.Fprint(f, tableHead)
 	writeLines(f, table)
+	if grown != "" {
+		fmt.Fprintf(f, "\nHow cost grows, at no distance:\n\n%s", grown)
+	}
 	return f.Close()
 }

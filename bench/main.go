@@ -17,9 +17,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -58,6 +60,9 @@ func run(ctx context.Context) error {
 		for _, r := range rows {
 			fmt.Println(r.name)
 		}
+		for _, g := range growths {
+			fmt.Println("growth: " + g.name)
+		}
 		return nil
 	}
 	var ms []int
@@ -84,7 +89,7 @@ func run(ctx context.Context) error {
 	defer b.close()
 	var table []line
 	var failed error
-	if *trace < 0 {
+	if *trace < 0 && slices.ContainsFunc(rows, func(r row) bool { return pattern.MatchString(r.name) }) {
 		fmt.Print(tableHead)
 	}
 	for _, r := range rows {
@@ -112,9 +117,28 @@ func run(ctx context.Context) error {
 	if *trace >= 0 {
 		return nil
 	}
+	var grown strings.Builder
+	for _, g := range growths {
+		if !pattern.MatchString("growth: " + g.name) {
+			continue
+		}
+		if grown.Len() == 0 {
+			grown.WriteString(growthHead)
+			fmt.Print("\n" + growthHead)
+		}
+		steps, err := g.measure(ctx, b)
+		if ctx.Err() != nil {
+			return errors.New("interrupted")
+		}
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("growth: %s: %w", g.name, err))
+			b.note("growth: %s: %v", g.name, err)
+		}
+		g.writeSteps(io.MultiWriter(os.Stdout, &grown), steps)
+	}
 	b.note("done")
 	if *out != "" {
-		failed = errors.Join(failed, writeReport(*out, b, table, time.Since(start)))
+		failed = errors.Join(failed, writeReport(*out, b, table, grown.String(), time.Since(start)))
 	}
 	return failed
 }

@@ -39,8 +39,8 @@ type order struct {
 // A sample is one run of a contender.
 type sample struct {
 	Took  time.Duration
-	Peak  int64 // bytes of memory, 0 where nobody looked
-	Extra time.Duration
+	Peak  int64         // bytes of memory, 0 where nobody looked
+	Extra time.Duration // a second time that the run gave
 	Net   traffic
 }
 
@@ -170,6 +170,7 @@ var ops = map[string]func(ctx context.Context, node ssh.Runner, o order, s *samp
 		_, err := session.Start(ctx, node, session.Spec{ID: o.Remote, Name: o.Remote, Shell: o.Local, NoTmux: true})
 		return err
 	},
+	"offers": func(ctx context.Context, _ ssh.Runner, o order, s *sample) error { return rankOffers(ctx, o.Local, s) },
 	"follow": func(ctx context.Context, node ssh.Runner, o order, _ *sample) error {
 		local, err := follow.OpenCopy(o.Local)
 		if err != nil {

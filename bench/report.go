@@ -35,6 +35,8 @@ func seconds(d time.Duration) string {
 	switch {
 	case d == 0:
 		return ""
+	case d < time.Millisecond:
+		return fmt.Sprintf("%.3g µs", float64(d.Nanoseconds())/1000)
 	case d < time.Second:
 		return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
 	case d < 10*time.Second:
