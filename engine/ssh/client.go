@@ -23,6 +23,7 @@ type Client struct {
 	home           string
 	keepalive      keepalive
 	handshakeLimit time.Duration
+	far            time.Duration // the round trip from which on shells are opened ahead
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -65,6 +66,7 @@ func Open(cfg Config) (*Client, error) {
 		// Silence of 5 s is asked about; the peer is dead after 15 s.
 		keepalive:      keepalive{Interval: 5 * time.Second, Limit: 15 * time.Second},
 		handshakeLimit: handshakeLimit,
+		far:            farTrip,
 		accepted:       map[string]gossh.PublicKey{},
 		warned:         map[string]bool{},
 	}, nil
@@ -112,11 +114,25 @@ func (c *Client) Run(ctx context.Context, cmd Command) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	n, ch, reqs, err := c.session(ctx)
+	if n, sh := c.takeShell(cmd); sh != nil {
+		c.openAhead(n)
+		s := c.newSession(n, sh.ch, cmd, sh.enc)
+		s.sent = true
+		err := s.run(ctx)
+		if s.out.isStarted() || cmd.Stdin != nil || fault.KindOf(err) != fault.Unreachable {
+			return err
+		}
+		// The shell had ended before it read the command, which goes the long way then.
+	}
+	n, ch, err := c.session(ctx)
 	if err != nil {
 		return err
 	}
-	s := &session{
+	return c.newSession(n, ch, cmd, enc).run(ctx)
+}
+
+func (c *Client) newSession(n *conn, ch *channel, cmd Command, enc encoded) *session {
+	return &session{
 		conn: n, ch: ch, cmd: cmd, enc: enc, user: n.ssh.User(), host: c.cfg.Target.String(),
 		spawn: func(f func()) {
 			c.enders.Add(1)
@@ -126,7 +142,6 @@ func (c *Client) Run(ctx context.Context, cmd Command) error {
 			})
 		},
 	}
-	return s.run(ctx, reqs, func() { c.closed(n) })
 }
 
 // begin counts an operation, which Close waits for.
@@ -146,7 +161,7 @@ const lagPause = 20 * time.Millisecond
 // session opens a session channel on a living connection. Nothing has been sent to a shell when it
 // fails, so it tries again on another connection. The place on the connection is given back with
 // closed.
-func (c *Client) session(ctx context.Context) (*conn, gossh.Channel, <-chan *gossh.Request, error) {
+func (c *Client) session(ctx context.Context) (*conn, *channel, error) {
 	const (
 		mostBroken = 5  // a connection may die just after it was made; five in a row are no accident
 		mostLags   = 50 // waits of lagPause
@@ -155,16 +170,17 @@ func (c *Client) session(ctx context.Context) (*conn, gossh.Channel, <-chan *gos
 	for {
 		n, err := c.reserve(ctx)
 		if err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
+		c.openAhead(n)
 		ch, reqs, err := n.open(ctx, "session", nil)
 		if err == nil {
 			c.opened(n)
-			return n, ch, reqs, nil
+			return n, n.listen(ch, reqs, func() { c.closed(n) }), nil
 		}
 		if ctx.Err() != nil {
 			c.release(n)
-			return nil, nil, nil, context.Cause(ctx)
+			return nil, nil, context.Cause(ctx)
 		}
 		var refused *gossh.OpenChannelError
 		if !errors.As(err, &refused) {
@@ -173,14 +189,14 @@ func (c *Client) session(ctx context.Context) (*conn, gossh.Channel, <-chan *gos
 			if broken++; broken < mostBroken {
 				continue
 			}
-			return nil, nil, nil, &fault.Error{
+			return nil, nil, &fault.Error{
 				Kind: fault.Unreachable, Op: "open a session on", Target: c.cfg.Target.String(),
 				Err: fmt.Errorf("the connection broke %d times: %w", broken, err), Hint: "try again",
 			}
 		}
 		switch c.refused(n, lags < mostLags) {
 		case useless:
-			return nil, nil, nil, &fault.Error{
+			return nil, nil, &fault.Error{
 				Kind: fault.Unreachable, Op: "open a session on", Target: c.cfg.Target.String(),
 				Err:  fmt.Errorf("the server refuses it: %s", refused.Message),
 				Hint: "see MaxSessions in its sshd_config and its log",

@@ -25,11 +25,16 @@ type conn struct {
 	mu    sync.Mutex
 	cause error // why it ended; set before dead is closed
 
+	trip time.Duration // a round trip, as the handshake had it; set before the connection is shared
+
 	// The pool's, guarded by Client.mu.
 	inUse int         // sessions open or being opened
 	limit int         // most sessions that the server takes; 0 as long as that is unknown
 	held  int         // of inUse, those that the server has confirmed
 	peak  int         // most that were held at a time
+	ahead []*shell    // that wait for commands, the oldest first; they count as held
+	soon  int         // of those, that are being opened
+	alone bool        // the server refused one: none is opened ahead any more
 	idle  *time.Timer // closes a connection beyond the first one
 }
 

@@ -249,13 +249,19 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, h *hop) (*conn, er
 
 	w := newWire(raw)
 	var methods []string // that the server takes
+	var trips stopwatch
 	conf := &gossh.ClientConfig{
-		User:              h.user,
-		HostKeyCallback:   check.callback,
+		User: h.user,
+		HostKeyCallback: func(host string, addr net.Addr, key gossh.PublicKey) error {
+			err := check.callback(host, addr, key)
+			trips.split()
+			return err
+		},
 		HostKeyAlgorithms: check.algorithms,
 		Auth:              []gossh.AuthMethod{gossh.PublicKeys(keys.signers...)},
 		AuthCallback: func(a *gossh.ClientAuthContext) (gossh.AuthMethod, error) {
 			methods = a.AllowedMethods
+			trips.split()
 			return nil, nil
 		},
 		ClientVersion: "SSH-2.0-bifrost",
@@ -272,6 +278,8 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, h *hop) (*conn, er
 	}
 	if err == nil {
 		n := newConn(sshConn, w, chans, reqs, c.keepalive, &c.wg)
+		trips.split()
+		n.trip = trips.shortest / 2
 		if h.last {
 			c.mu.Lock()
 			c.seen = check.seen

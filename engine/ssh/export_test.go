@@ -23,3 +23,19 @@ func Encode(cmd Command) (exec string, stdin []byte, err error) {
 
 // ExecLimitBytes is the longest exec request.
 const ExecLimitBytes = execLimitBytes
+
+// SetFar says from which round trip on the client opens shells ahead; it is called before the first use.
+func (c *Client) SetFar(trip time.Duration) { c.far = trip }
+
+// Ahead returns how many shells wait for commands.
+func (c *Client) Ahead() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, conn := range c.conns {
+		if !conn.isDead() {
+			n += len(conn.ahead)
+		}
+	}
+	return n
+}

@@ -38,6 +38,7 @@ func TestCutIsLost(t *testing.T) {
 	s := enginetest.OpenSSH(t, enginetest.Options{})
 	p := enginetest.NewProxy(t, s.Addr)
 	c := s.ClientVia(t, p)
+	c.SetFar(time.Hour) // what is sent to a shell that waits may be lost with it
 	done := begin(t, c, "sleep 100")
 	p.Cut()
 	if err := <-done; !errors.As(err, new(*ssh.LostError)) {

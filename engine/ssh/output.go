@@ -20,12 +20,12 @@ type output struct {
 	closed bool
 }
 
-func newOutput(w io.Writer, e encoded, marks int) *output {
+func newOutput(w io.Writer, e encoded) *output {
 	if w == nil {
 		w = io.Discard
 	}
 	return &output{
-		w: w, scan: scanner{mark: []byte(e.mark), left: marks},
+		w: w, scan: scanner{mark: []byte(e.mark), left: e.marks},
 		started: make(chan struct{}), ready: make(chan struct{}),
 	}
 }

@@ -17,7 +17,8 @@ const execLimitBytes = 8000
 type encoded struct {
 	exec  string // the text of the exec request
 	mark  string // what the node prints on each stream before the first byte of the command's own
-	marks int    // how often mark appears on stdout; after the first, stdin may be sent
+	marks int    // how often mark appears on each stream; after the first, stdin may be sent
+	end   string // the line after which the reader evaluates what it has read; "" where there is none
 	stdin []byte // what goes over stdin ahead of Command.Stdin
 }
 
@@ -32,37 +33,62 @@ func encode(cmd Command) (encoded, error) {
 	if strings.IndexByte(cmd.Script, 0) >= 0 || strings.IndexByte(cmd.Private, 0) >= 0 {
 		return encoded{}, errors.New("the script contains a NUL byte, which no shell can read")
 	}
-	var random [8]byte
-	rand.Read(random[:])
-	nonce := hex.EncodeToString(random[:])
-	e := encoded{mark: "bifrost-" + nonce, marks: 1}
-
-	// The two halves are apart in the text, so that a shell that echoes its commands does not
-	// print the mark. The first mark carries the process id, which ends the command when asked to.
-	say := "printf %s%s.%s, bifrost- " + nonce + " $$;"
-	if cmd.Pty == nil {
-		say += "printf %s%s, bifrost- " + nonce + " >&2;"
-	}
-
+	e, say := newMark(cmd.Pty != nil)
 	if cmd.Private == "" {
 		e.exec = wrap(say, cmd.Script)
 		if len(e.exec) <= execLimitBytes {
 			return e, nil
 		}
 	}
-	end := "end-" + nonce
-	e.stdin = []byte(cmd.Private + "\n" + cmd.Script + "\n" + end + "\n")
-	reader := strings.ReplaceAll(readerScript, "END", end)
 	if cmd.Pty == nil {
-		e.exec = wrap(say, reader)
-		return e, nil
+		return encodeReader().read(cmd), nil
 	}
+	e.end = "end-" + e.mark
+	e = e.read(cmd)
+	reader := strings.ReplaceAll(readerScript, "END", e.end)
 	// On a terminal, text is echoed and lines are cut at 4 kB: both are switched off until it has
 	// been read, and it is sent only after the node said that they are.
 	e.marks = 2
 	e.exec = wrap("", "_m=$(stty -g) && stty raw -echo || exit 255\n"+say+"\n"+
-		strings.Replace(reader, "#RESTORE", `stty "$_m";unset _m;`+say, 1))
+		strings.Replace(reader, "#SAY", `stty "$_m";unset _m;`+say, 1))
 	return e, nil
+}
+
+// newMark returns an encoded with its mark, and the text that prints it. The two halves are apart in the
+// text, so that a shell that echoes its commands does not print the mark. The first mark carries the
+// process id, which ends the command when asked to.
+func newMark(pty bool) (e encoded, say string) {
+	var random [8]byte
+	rand.Read(random[:])
+	nonce := hex.EncodeToString(random[:])
+	say = "printf %s%s.%s, bifrost- " + nonce + " $$;"
+	if !pty {
+		say += "printf %s%s, bifrost- " + nonce + " >&2;"
+	}
+	return encoded{mark: "bifrost-" + nonce, marks: 1}, say
+}
+
+// encodeReader returns a shell that reads a command from its stdin.
+func encodeReader() encoded {
+	e, say := newMark(false)
+	e.end = "end-" + e.mark
+	e.exec = wrap(say, strings.ReplaceAll(readerScript, "END", e.end))
+	return e
+}
+
+// encodeShell is encodeReader for a shell that may end before there is a command for it: it prints a
+// second mark once it has read one.
+func encodeShell() encoded {
+	e, say := newMark(false)
+	e.end, e.marks = "end-"+e.mark, 2
+	e.exec = wrap(say, strings.Replace(strings.ReplaceAll(readerScript, "END", e.end), "#SAY", `[ "$_n" != end ] || { `+say+" }", 1))
+	return e
+}
+
+// read returns e with cmd as what its reader reads.
+func (e encoded) read(cmd Command) encoded {
+	e.stdin = []byte(cmd.Private + "\n" + cmd.Script + "\n" + e.end + "\n")
+	return e
 }
 
 // readerScript reads lines up to END and evaluates them. read takes one byte at a time and nothing
@@ -77,7 +103,7 @@ _t="$_t$_l
 _n=$((_n+1))
 if [ "$_n" -gt 99 ]; then _s="$_s$_t" _t= _n=0; fi
 done
-#RESTORE
+#SAY
 [ "$_n" = end ] || exit 255
 eval "unset _s _t _n _l
 $_s$_t"`

@@ -39,30 +39,34 @@ func (s status) err() error {
 // A session is one command on an open channel.
 type session struct {
 	conn     *conn
-	ch       gossh.Channel
+	ch       *channel
 	cmd      Command
 	enc      encoded
+	sent     bool // the exec request went out before there was a command
 	out, err *output
 	user     string // for messages
 	host     string
-	clean    bool         // the server closed the channel; set before run's closed is
 	spawn    func(func()) // starts a goroutine that ends a command; the client waits a little for it
 }
 
-// run sends the command and waits for its end. It closes the channel in every case; release is
-// called when the server has closed it too.
-func (s *session) run(ctx context.Context, reqs <-chan *gossh.Request, release func()) error {
-	s.out = newOutput(s.cmd.Stdout, s.enc, s.enc.marks)
-	s.err = newOutput(s.cmd.Stderr, s.enc, 1)
-	exits := make(chan status, 1)
-	closed := make(chan struct{}) // by the server
-	s.conn.wg.Go(func() {
+// A channel is an open session channel, and what the server says of the end of what runs on it.
+type channel struct {
+	gossh.Channel
+	exits  chan status   // takes the first one
+	closed chan struct{} // by the server
+	clean  bool          // it was closed on a connection that lives; set before closed is
+}
+
+// listen makes a channel of what opening it returned; release is called when the server has closed it.
+func (n *conn) listen(raw gossh.Channel, reqs <-chan *gossh.Request, release func()) *channel {
+	ch := &channel{Channel: raw, exits: make(chan status, 1), closed: make(chan struct{})}
+	n.wg.Go(func() {
 		defer release()
-		defer close(closed)
+		defer close(ch.closed)
 		for r := range reqs {
 			if st, ok := exitOf(r); ok {
 				select {
-				case exits <- st:
+				case ch.exits <- st:
 				default: // a second status counts for nothing
 				}
 				continue
@@ -71,8 +75,16 @@ func (s *session) run(ctx context.Context, reqs <-chan *gossh.Request, release f
 				r.Reply(false, nil)
 			}
 		}
-		s.clean = s.conn.wire.err() == nil
+		ch.clean = n.wire.err() == nil
 	})
+	return ch
+}
+
+// run sends the command and waits for its end. It closes the channel in every case.
+func (s *session) run(ctx context.Context) error {
+	s.out = newOutput(s.cmd.Stdout, s.enc)
+	s.err = newOutput(s.cmd.Stderr, s.enc)
+	exits, closed := s.ch.exits, s.ch.closed
 	copied := make(chan error, 2)
 	s.conn.wg.Go(func() { copied <- s.out.copy(s.ch) })
 	s.conn.wg.Go(func() { copied <- s.err.copy(s.ch.Stderr()) })
@@ -165,7 +177,7 @@ func (s *session) run(ctx context.Context, reqs <-chan *gossh.Request, release f
 func (s *session) whole(closed <-chan struct{}) bool {
 	select {
 	case <-closed:
-		if s.clean {
+		if s.ch.clean {
 			return true
 		}
 	default:
@@ -216,8 +228,7 @@ func (s *session) feed(p *pump, over <-chan struct{}) error {
 			}
 		}
 	}
-	// No reply is asked for: waiting for it would cost a round trip, and the mark says more.
-	if _, err := s.ch.SendRequest("exec", false, gossh.Marshal(struct{ Command string }{s.enc.exec})); err != nil {
+	if !s.sent && s.ch.exec(s.enc.exec) != nil {
 		return nil
 	}
 	if len(s.enc.stdin) > 0 {
@@ -240,6 +251,13 @@ func (s *session) feed(p *pump, over <-chan struct{}) error {
 	}
 	s.ch.CloseWrite()
 	return nil
+}
+
+// exec starts a program. No reply is asked for: waiting for it would cost a round trip, and the mark
+// says more.
+func (ch *channel) exec(text string) error {
+	_, err := ch.SendRequest("exec", false, gossh.Marshal(struct{ Command string }{text}))
+	return err
 }
 
 func (s *session) resize(over <-chan struct{}) {
