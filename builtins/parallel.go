@@ -14,6 +14,7 @@ import (
 
 	star "go.starlark.net/starlark"
 
+	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/internal/lazyregexp"
 	"github.com/bifrost-run/bifrost/starlark"
@@ -75,7 +76,12 @@ func itemsOf(c *Call) star.Tuple {
 // orZero is a kind that takes 0 too.
 func orZero(k Kind) Kind {
 	return Kind{k.Name, func(c *Call, v star.Value) (any, error) {
-		if f, ok := star.AsFloat(v); ok && f == 0 {
+		f, ok := star.AsFloat(v)
+		if s, text := star.AsString(v); text {
+			d, err := time.ParseDuration(strings.TrimSpace(s))
+			f, ok = d.Seconds(), err == nil
+		}
+		if ok && f == 0 {
 			return nil, nil
 		}
 		return k.take(c, v)
@@ -149,9 +155,20 @@ type parallel struct {
 	logs  string // absolute folder; "" for none
 	pairs []star.Value
 
-	mu    sync.Mutex
-	fatal error // the first that ends the script
+	mu     sync.Mutex
+	fatal  error   // the first that ends the script
+	failed []error // of the items that failed by themselves
 }
+
+// An ItemsError is what items of a parallel had failed at when the script was left, so that no line of it
+// could look at them any more.
+type ItemsError struct{ Items []error }
+
+func (e *ItemsError) Error() string {
+	return fmt.Sprintf("parallel: %d of the items failed", len(e.Items))
+}
+
+func (e *ItemsError) Unwrap() []error { return e.Items }
 
 // run starts the items and waits until all have ended, whatever happens.
 func (p *parallel) run(items star.Tuple) (star.Value, error) {
@@ -174,7 +191,7 @@ func (p *parallel) run(items star.Tuple) (star.Value, error) {
 			_ = clock.Sleep(ctx, stagger) // its error is ctx's
 		}
 		if ctx.Err() != nil {
-			p.pairs[i] = p.failed(context.Cause(ctx))
+			p.pairs[i] = p.failure(context.Cause(ctx))
 			ready[i]()
 			continue
 		}
@@ -191,6 +208,9 @@ func (p *parallel) run(items star.Tuple) (star.Value, error) {
 	if err := ended(c.context()); err != nil || p.fatal != nil {
 		if p.fatal == nil {
 			p.fatal = err
+		}
+		if errors.Is(p.fatal, engine.ErrDetach) && len(p.failed) > 0 {
+			return nil, errors.Join(p.fatal, &ItemsError{p.failed})
 		}
 		return nil, p.fatal
 	}
@@ -258,9 +278,10 @@ func (p *parallel) end(ctx context.Context, cancel context.CancelCauseFunc, i in
 		if p.call.context().Err() != nil && p.fatal == nil {
 			p.fatal = err // it has the place
 		}
-		p.pairs[i] = p.failed(err)
+		p.pairs[i] = p.failure(err)
 	case !fatalOf(err) && catchable(err):
-		p.pairs[i] = p.failed(err)
+		p.pairs[i] = p.failure(err)
+		p.failed = append(p.failed, fmt.Errorf("item %s: %w", p.names[i], err))
 		if arg[bool](p.call, "fail_fast") {
 			cancel(p.cancelled(i, "failed"))
 		}
@@ -283,7 +304,7 @@ func fatalOf(err error) bool {
 	return errors.As(err, &exit) || errors.As(err, &limit) || errors.As(err, &denied) || errors.As(err, &wrong)
 }
 
-func (p *parallel) failed(err error) star.Value {
+func (p *parallel) failure(err error) star.Value {
 	return star.Tuple{star.None, p.call.lib.error(p.call.thread.Run().Redactor, err)}
 }
 

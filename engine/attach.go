@@ -13,10 +13,18 @@ import (
 )
 
 // Attach returns the handle of a job of the journal: by id, by a prefix that no other has, or
-// "@last".
+// "@last". Where the job has ended and its machine is gone, the handle knows how it ended, and nothing else.
 func (e *Engine) Attach(ctx context.Context, jobID string) (*Handle, error) {
-	h, _, err := e.attach(ctx, jobID)
-	return h, err
+	h, job, err := e.attach(ctx, jobID)
+	if err == nil || !job.State.Final() || job.NodeID == "" || job.RemoteLog == "" {
+		return h, err
+	}
+	rec, readErr := e.journal.Node(ctx, job.NodeID)
+	if readErr != nil || rec.State != journal.NodeGone {
+		return nil, errors.Join(err, readErr)
+	}
+	node := &Node{engine: e, rec: rec, ended: "the machine is gone since " + rec.Ended.Local().Format("2006-01-02 15:04") + because(rec.Note)}
+	return &Handle{node: node, id: job.ID, session: job.SessionName, log: job.RemoteLog, dir: job.WorkingDir, past: &job}, nil
 }
 
 func (e *Engine) attach(ctx context.Context, jobID string) (*Handle, journal.Job, error) {

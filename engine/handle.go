@@ -22,8 +22,9 @@ type Handle struct {
 	id      string
 	session string
 	tmux    bool
-	log     string // on the node, absolute
-	dir     string // where relative paths start, on the node
+	log     string       // on the node, absolute
+	dir     string       // where relative paths start, on the node
+	past    *journal.Job // of a job whose machine is gone; else nil
 
 	mu     sync.Mutex
 	status session.Status // the last one read; final ones never change
@@ -116,6 +117,9 @@ func (h *Handle) copy() (*follow.Copy, error) {
 // Wait returns the job's exit code when it has ended, or 124 when timeout (if not 0) has passed or
 // the job ran into its own. A job that is gone without an exit record is an error of kind lost.
 func (h *Handle) Wait(ctx context.Context, timeout time.Duration) (int, error) {
+	if h.past != nil && h.past.ExitCode != nil {
+		return *h.past.ExitCode, nil
+	}
 	if err := h.check(ctx); err != nil {
 		return 0, err
 	}
@@ -230,10 +234,18 @@ func (h *Handle) settle(ctx context.Context, status session.Status) error {
 
 // Status is the job's state in one word: running, succeeded, failed, timeout, cancelled or lost.
 func (h *Handle) Status(ctx context.Context) (string, error) {
+	if h.past != nil {
+		return string(h.past.State), nil
+	}
 	if err := h.check(ctx); err != nil {
 		return "", err
 	}
 	status, err := h.read(ctx)
+	if err != nil { // whoever attends to the job may just be releasing the machine
+		if job, readErr := h.node.engine.journal.Job(ctx, h.id); readErr == nil && job.State.Final() {
+			return string(job.State), nil
+		}
+	}
 	return string(jobState(status)), err
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bifrost-run/bifrost/builtins"
 	"github.com/bifrost-run/bifrost/engine"
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/starlark"
@@ -197,10 +198,14 @@ func (r *runs) verdict(ctx context.Context, outcome starlark.Outcome, err error)
 	case find(err, fault.Unreleased) != nil:
 		return err
 	case errors.Is(cause, engine.ErrDetach):
-		if r.has("detached") {
-			return r.detached
+		if !r.has("detached") {
+			return err
 		}
-		return err
+		var items *builtins.ItemsError
+		if errors.As(err, &items) {
+			return errors.Join(append(slices.Clone(items.Items), r.detached)...)
+		}
+		return r.detached
 	}
 	if last := r.last(); !r.has("cancelled") && (last.Status == "failed" && last.ExitCode != 0 || last.Status == "timeout") {
 		return exitError(resultCode(last)) // it had ended by itself before it could be stopped
