@@ -134,10 +134,13 @@ func (u *user) got(path, want string) {
 	}
 }
 
+// localNodes are the folders of those that exist, in a user's home.
+const localNodes = ".local/state/bifrost/local/[^.]*"
+
 // nothingCosts checks that no machine is left.
 func (u *user) nothingCosts() {
 	u.t.Helper()
-	left, err := filepath.Glob(filepath.Join(u.home, ".local/state/bifrost/local/[^.]*"))
+	left, err := filepath.Glob(filepath.Join(u.home, localNodes))
 	if err != nil || len(left) > 0 {
 		u.t.Errorf("local nodes are left: %v, %v", left, err)
 	}

@@ -10,7 +10,7 @@ import (
 )
 
 // programs are stand-ins for what a machine with GPUs has. The environments that this uv makes have a
-// python that runs its programs with sh, and imports everything.
+// python that runs its programs with sh, and imports everything; so does "uv run python".
 var programs = map[string]string{
 	"nvidia-smi": `#!/bin/sh
 case "$*" in
@@ -19,10 +19,11 @@ case "$*" in
 esac
 `,
 	"uv": `#!/bin/sh
-echo "uv $*"
+[ "$1" = run ] || echo "uv $*"
 case $1 in
 sync) venv=.venv ;;
 venv) for venv; do :; done ;;
+run) shift 2; exec sh "$@" ;;
 *) exit 0 ;;
 esac
 mkdir -p "$venv/bin"

@@ -54,6 +54,8 @@ type Options struct {
 	Shallow bool
 	// Daemon is the command of a machine's daemon, as in local.Config.
 	Daemon []string
+	// Path is a folder of programs that every machine has beside those of this computer; "" is none.
+	Path string
 }
 
 // A Quirk is something that a provider does at times.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -154,7 +155,11 @@ func (n *node) instance(m Machine) (gpu.Instance, error) {
 		key, err = anotherKey()
 	}
 	if err == nil {
-		env := []string{"PATH=" + bin + string(os.PathListSeparator) + cmp.Or(os.Getenv("PATH"), "/usr/bin:/bin")}
+		path := []string{bin, cmp.Or(os.Getenv("PATH"), "/usr/bin:/bin")}
+		if own := n.acct.opts.Path; own != "" {
+			path = slices.Insert(path, 1, own)
+		}
+		env := []string{"PATH=" + strings.Join(path, string(os.PathListSeparator))}
 		for name, value := range m.Env {
 			env = append(env, name+"="+value)
 		}
