@@ -222,6 +222,7 @@ func (b *bench) turn(ctx context.Context, s *site, c contender) (sample, error) 
 	}
 	if s.link != nil {
 		s.link.take()
+		s.link.record()
 	}
 	got, err := c.run(ctx)
 	if err != nil {
@@ -229,6 +230,9 @@ func (b *bench) turn(ctx context.Context, s *site, c contender) (sample, error) 
 	}
 	if s.link != nil {
 		got.Net = s.link.take()
+		seen := s.link.recorded()
+		got.Trips = roundTrips(seen, s.rtt(), got.Work.From, got.Work.To)
+		got.MoreTrips = roundTrips(seen, s.rtt(), got.More.From, got.More.To)
 	}
 	if c.check != nil {
 		if err := c.check(ctx); err != nil {
@@ -255,4 +259,14 @@ func peak(all []sample) int64 {
 		most = max(most, s.Peak)
 	}
 	return most
+}
+
+// trips is the median of the round trips.
+func trips(all []sample) float64 {
+	n := make([]float64, len(all))
+	for i, s := range all {
+		n[i] = s.Trips
+	}
+	slices.Sort(n)
+	return n[len(n)/2]
 }

@@ -67,7 +67,7 @@ func execs(ctx context.Context, b *bench, s *site) ([]contender, error) {
 				return sample{}, err
 			}
 			at, err := moment(string(ended))
-			return sample{Took: line.at.Sub(p.start), Extra: p.end.Sub(at), Peak: p.peak}, err
+			return sample{Took: line.at.Sub(p.start), Extra: p.end.Sub(at), Peak: p.peak, Work: span{p.start, line.at}, More: span{at, p.end}}, err
 		},
 		check: func(context.Context) error {
 			return sameTree(filepath.Join(workspace, "results"), filepath.Join(dir, "out"))
@@ -92,7 +92,7 @@ func linesOfExecs(s *site, all map[string][]sample) []line {
 	ours := all["bifrost"]
 	ends := slices.Clone(ours)
 	for i := range ends {
-		ends[i].Took = ends[i].Extra
+		ends[i].Took, ends[i].Trips = ends[i].Extra, ends[i].MoreTrips
 	}
 	l := line{
 		Row: "exec until the job's first line", Trip: s.trip, Ours: median(ours), Runs: len(ours),
@@ -102,10 +102,15 @@ func linesOfExecs(s *site, all map[string][]sample) []line {
 	if n := ours[len(ours)-1].Net; n.Conns > 0 {
 		l.Others += fmt.Sprintf(", %d connections, %s up, %s down", n.Conns, size(n.Up), size(n.Down))
 	}
-	return []line{l, {
+	end := line{
 		Row: "end of the job until exec has exited", Trip: s.trip, Ours: median(ends), Runs: len(ends),
 		Wants: []want{tripsAnd(median(ends), s, 6, 150*time.Millisecond)},
-	}}
+	}
+	if s.link != nil {
+		l.Wants = append(l.Wants, wantTrips(ours, 14))
+		end.Wants = append(end.Wants, wantTrips(ends, 6))
+	}
+	return []line{l, end}
 }
 
 // tripsAnd wants at most some round trips and some time.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,7 +33,7 @@ type link struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	count traffic
-	watch func(passage) // nil: nobody
+	seen  []passage // since record
 }
 
 // A traffic is what went through a link since the count was last taken.
@@ -46,7 +47,7 @@ type passage struct {
 	at   time.Time
 	conn int // 1 is the link's first
 	up   bool
-	size int
+	size int // bytes; 0 is what opens a connection
 }
 
 const (
@@ -99,11 +100,48 @@ func (k *link) take() traffic {
 	return t
 }
 
-// observe hands every chunk to f from now on; nil ends that. f must be quick.
-func (k *link) observe(f func(passage)) {
+// record forgets what went through so far.
+func (k *link) record() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.watch = f
+	k.seen = nil
+}
+
+// recorded returns what went through since record, in order.
+func (k *link) recorded() []passage {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.seen)
+}
+
+// roundTrips is how often bytes that went through between two moments went back and forth, each after the
+// ones before had arrived: the longest such chain. It does not depend on how busy the machine is, as the time
+// does that they took. A chain of a stream of bytes is as long as the stream takes.
+func roundTrips(seen []passage, trip time.Duration, from, to time.Time) float64 {
+	type leg struct {
+		arrives time.Time
+		length  int
+	}
+	var under [2][]leg // way: up, down
+	var arrived [2]int // the longest chain that has arrived there
+	index := map[bool]int{true: 0, false: 1}
+	longest := 0
+	for _, p := range seen {
+		if p.at.Before(from) || !to.IsZero() && p.at.After(to) {
+			continue
+		}
+		for way := range under {
+			for len(under[way]) > 0 && !under[way][0].arrives.After(p.at) {
+				arrived[way] = max(arrived[way], under[way][0].length)
+				under[way] = under[way][1:]
+			}
+		}
+		way := index[p.up]
+		length := arrived[1-way] + 1
+		longest = max(longest, length)
+		under[way] = append(under[way], leg{p.at.Add(trip/2 - time.Millisecond), length}) // it may be written a little early
+	}
+	return float64(longest) / 2
 }
 
 func (k *link) accept(ctx context.Context) {
@@ -116,6 +154,7 @@ func (k *link) accept(ctx context.Context) {
 		k.count.Conns++
 		k.conns[near] = true
 		k.mu.Unlock()
+		k.note(passage{at: time.Now(), conn: id, up: true})
 		k.wg.Go(func() {
 			k.join(ctx, near, id)
 			near.Close()
@@ -131,6 +170,10 @@ func (k *link) accept(ctx context.Context) {
 // would arrive after two.
 func (k *link) join(ctx context.Context, near net.Conn, id int) {
 	opened := time.Now().Add(k.trip)
+	if !k.sleepUntil(ctx, opened.Add(-k.trip/2)) {
+		return
+	}
+	k.note(passage{at: time.Now(), conn: id})
 	if !k.sleepUntil(ctx, opened) {
 		return
 	}
@@ -229,9 +272,7 @@ func (k *link) note(p passage) {
 	} else {
 		k.count.Down += int64(p.size)
 	}
-	if k.watch != nil {
-		k.watch(p)
-	}
+	k.seen = append(k.seen, p)
 }
 
 // sleepUntil returns false when ctx ended before.

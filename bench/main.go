@@ -43,6 +43,25 @@ func main() {
 	}
 }
 
+// where traces the rows that round trips are wanted of, at the largest distance: where each of them goes.
+func (b *bench) where(ctx context.Context, pattern *regexp.Regexp) (string, error) {
+	var text strings.Builder
+	far := b.sites[slices.Max(b.trips)]
+	if far.link == nil {
+		return "", nil
+	}
+	for _, r := range rows {
+		if !r.traced || !pattern.MatchString(r.name) {
+			continue
+		}
+		b.note("%s, traced at %d ms", r.name, far.trip)
+		if err := b.trace(ctx, &text, far, r); err != nil {
+			return text.String(), fmt.Errorf("%s: %w", r.name, err)
+		}
+	}
+	return text.String(), nil
+}
+
 func run(ctx context.Context) error {
 	quick := flag.Bool("quick", false, "fewer runs and smaller data: under 3 minutes")
 	only := flag.String("only", "", "only the rows whose name matches this `regexp`")
@@ -89,6 +108,15 @@ func run(ctx context.Context) error {
 	defer b.close()
 	var table []line
 	var failed error
+	var grown strings.Builder
+	where := ""
+	save := func() { // after each row: what is there counts even if the run does not get to its end
+		if *out != "" {
+			if err := writeReport(*out, b, table, grown.String(), where, time.Since(start)); err != nil {
+				failed = errors.Join(failed, err)
+			}
+		}
+	}
 	if *trace < 0 && slices.ContainsFunc(rows, func(r row) bool { return pattern.MatchString(r.name) }) {
 		fmt.Print(tableHead)
 	}
@@ -97,7 +125,7 @@ func run(ctx context.Context) error {
 			continue
 		}
 		if *trace >= 0 {
-			if err := b.trace(ctx, os.Stdout, r); err != nil {
+			if err := b.trace(ctx, os.Stdout, b.sites[*trace], r); err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
 			continue
@@ -113,11 +141,11 @@ func run(ctx context.Context) error {
 		}
 		writeLines(os.Stdout, lines)
 		table = append(table, lines...)
+		save()
 	}
 	if *trace >= 0 {
 		return nil
 	}
-	var grown strings.Builder
 	for _, g := range growths {
 		if !pattern.MatchString("growth: " + g.name) {
 			continue
@@ -135,10 +163,13 @@ func run(ctx context.Context) error {
 			b.note("growth: %s: %v", g.name, err)
 		}
 		g.writeSteps(io.MultiWriter(os.Stdout, &grown), steps)
+		save()
+	}
+	if *out != "" {
+		where, err = b.where(ctx, pattern)
+		failed = errors.Join(failed, err)
+		save()
 	}
 	b.note("done")
-	if *out != "" {
-		failed = errors.Join(failed, writeReport(*out, b, table, grown.String(), time.Since(start)))
-	}
 	return failed
 }

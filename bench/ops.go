@@ -42,7 +42,15 @@ type sample struct {
 	Peak  int64         // bytes of memory, 0 where nobody looked
 	Extra time.Duration // a second time that the run gave
 	Net   traffic
+
+	// Work and More are when Took and Extra began and ended; zero is the whole run. Trips and MoreTrips are
+	// the round trips in them.
+	Work, More       span
+	Trips, MoreTrips float64
 }
+
+// A span is the time between two moments.
+type span struct{ From, To time.Time }
 
 // orderArg as the first argument makes this program do an order.
 const orderArg = "order"
@@ -111,8 +119,12 @@ func doOrder(ctx context.Context, text string) error {
 	if err := work(ctx, client, o, &s); err != nil {
 		return err
 	}
+	end := time.Now()
 	if s.Took == 0 {
-		s.Took = time.Since(start)
+		s.Took = end.Sub(start)
+	}
+	if o.Open {
+		s.Work = span{start, end}
 	}
 	if s.Peak, err = peakOf("self"); err != nil {
 		return err

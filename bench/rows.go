@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -24,8 +26,9 @@ type row struct {
 	wants func(s *site, ours, peer time.Duration, all map[string][]sample) []want
 	// lines replaces the one line that a site gives, where a run gives more than one time.
 	lines func(s *site, all map[string][]sample) []line
-	// roundTrips is the most that the work may take, as its time grows with the distance; 0 wants nothing.
+	// roundTrips is the most that the work may take, over a distance; 0 wants nothing.
 	roundTrips float64
+	traced     bool // the results show one run
 }
 
 // measure runs the row at each distance.
@@ -54,9 +57,6 @@ func (r row) measure(ctx context.Context, b *bench) ([]line, error) {
 			continue
 		}
 		all = append(all, r.line(s, contenders, results))
-	}
-	if r.roundTrips > 0 {
-		wantRoundTrips(all, r.roundTrips)
 	}
 	return all, nil
 }
@@ -87,19 +87,16 @@ func (r row) line(s *site, contenders []contender, results map[string][]sample) 
 	if r.wants != nil {
 		l.Wants = r.wants(s, l.Ours, l.Peer, results)
 	}
+	if r.roundTrips > 0 && s.link != nil {
+		l.Wants = append(l.Wants, wantTrips(ours, r.roundTrips))
+	}
 	return l
 }
 
-// wantRoundTrips adds to the last line how many round trips the work takes: by how much its time grows
-// with the distance.
-func wantRoundTrips(lines []line, most float64) {
-	if len(lines) < 2 {
-		return
-	}
-	first, last := lines[0], &lines[len(lines)-1]
-	n := (last.Ours - first.Ours).Seconds() / (float64(last.Trip-first.Trip) / 1000)
-	// The kernel's clock and the load of the machine are in it; half a round trip is none.
-	last.Wants = append(last.Wants, want{fmt.Sprintf("%.1f round trips, at most %g", n, most), n < most+0.5})
+// wantTrips wants at most so many round trips.
+func wantTrips(all []sample, most float64) want {
+	n := trips(all)
+	return atMost(fmt.Sprintf("%g round trips, at most %g", n, most), n, most)
 }
 
 // ratio wants ours to be at most that part of the peer's time.
@@ -115,7 +112,7 @@ func everywhere(most float64) func(*site, time.Duration, time.Duration, map[stri
 // rows are all of the table, in its order.
 var rows = []row{
 	{
-		name: "connect and run true", warm: true,
+		name: "connect and run true", warm: true, traced: true,
 		contenders: func(ctx context.Context, b *bench, s *site) ([]contender, error) {
 			return []contender{
 				{name: "bifrost", run: func(ctx context.Context) (sample, error) { return place(ctx, b.order(s, "true")) }},
@@ -151,13 +148,13 @@ var rows = []row{
 	{name: "20,000 files of 1 kB down", contenders: manyFiles(20_000, 1000, false), wants: everywhere(0.5)},
 	{name: "20,000 files of 1 kB up", contenders: manyFiles(20_000, 1000, true), wants: everywhere(0.5)},
 	{name: "push, nothing changed, of 5,000", contenders: pushes(unchanged), wants: everywhere(0.5)},
-	{name: "push, nothing changed, open connection", contenders: pushesOpen(unchanged), roundTrips: 3},
+	{name: "push, nothing changed, open connection", contenders: pushesOpen(unchanged), roundTrips: 3, traced: true},
 	{name: "push, 3 files changed of 5,000", contenders: pushes(changed), wants: everywhere(0.5)},
-	{name: "push, 3 files changed, open connection", contenders: pushesOpen(changed), roundTrips: 4},
+	{name: "push, 3 files changed, open connection", contenders: pushesOpen(changed), roundTrips: 4, traced: true},
 	{name: "first push of 5,000 files, 60 MB", contenders: pushes(first), wants: everywhere(1 / 1.5)},
 	{name: "delay of a log line", contenders: delays, lines: linesOfDelays, runs: 1},
 	{name: "log of 1,000,000 lines, 100 MB", contenders: longLogs, wants: wantsOfLongLogs},
-	{name: "exec on a warm node: first line and end", warm: true, contenders: execs, lines: linesOfExecs},
+	{name: "exec on a warm node: first line and end", warm: true, contenders: execs, lines: linesOfExecs, traced: true},
 	{name: "exec of a script that does nothing", near: true, warm: true, runs: 11, contenders: starts(execNothing), wants: wantsOfStarts},
 	{name: "ps with 1,000 jobs in the journal", near: true, warm: true, runs: 11, contenders: starts(psOf(1000)), wants: wantsOfStarts},
 	{name: "64 jobs at once on one node", warm: true, runs: 3, contenders: manyJobs, lines: linesOfManyJobs},
@@ -165,8 +162,7 @@ var rows = []row{
 
 // trace does ours of the row once and prints what crosses the link, one line for what goes in one direction
 // without an answer in between.
-func (b *bench) trace(ctx context.Context, w io.Writer, r row) error {
-	s := b.sites[b.trips[0]]
+func (b *bench) trace(ctx context.Context, w io.Writer, s *site, r row) error {
 	if s.link == nil {
 		return errors.New("at no distance there is no link to look at")
 	}
@@ -178,26 +174,36 @@ func (b *bench) trace(ctx context.Context, w io.Writer, r row) error {
 	if _, err := b.turn(ctx, s, ours); err != nil { // so that what is there once is there
 		return err
 	}
-	var seen []passage
 	b.said = nil
-	reset := ours.reset
-	ours.reset = nil
-	if reset != nil {
-		if err := reset(ctx); err != nil {
-			return err
-		}
+	var start time.Time
+	work := ours.run
+	ours.run = func(ctx context.Context) (sample, error) {
+		start = time.Now()
+		return work(ctx)
 	}
-	start := time.Now()
-	s.link.observe(func(p passage) { seen = append(seen, p) })
 	got, err := b.turn(ctx, s, ours)
-	s.link.observe(nil)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\n%s at %d ms: %s, %d connections, %s up, %s down\n", r.name, s.trip, seconds(got.Took), got.Net.Conns, size(got.Net.Up), size(got.Net.Down))
+	seen := s.link.recorded()
+	if !got.Work.From.IsZero() && got.More.From.IsZero() { // what was before it is not of the work
+		start = got.Work.From
+		seen = slices.DeleteFunc(seen, func(p passage) bool { return p.at.Before(start) || p.at.After(got.Work.To) })
+	}
+	fmt.Fprintf(w, "\n%s at %d ms: %s, %g round trips, %d connections, %s up, %s down\n", r.name, s.trip, seconds(got.Took), got.Trips, got.Net.Conns, size(got.Net.Up), size(got.Net.Down))
+	for i, l := range b.said {
+		text := strings.ReplaceAll(l.text, b.home+"/", "")
+		if stamp, rest, ok := strings.Cut(text, " "); ok && stampOf.MatchString(stamp) {
+			text = rest
+		}
+		b.said[i].text = text
+	}
 	writeTrace(w, start, seen, b.said)
 	return nil
 }
+
+// stampOf is the time with which bifrost begins a line where no terminal is.
+var stampOf = regexp.MustCompile(`^\d{4}-\d\d-\d\dT[\d:]+Z$`)
 
 // A saying is a line of output, with its time.
 type saying struct {
@@ -216,10 +222,9 @@ func writeTrace(w io.Writer, start time.Time, seen []passage, said []saying) {
 	first := map[int]int{} // of connections, by their number in the link
 	for i := 0; i < len(seen); {
 		p := seen[i]
-		n, chunks := 0, 0
+		n := 0
 		for ; i < len(seen) && seen[i].conn == p.conn && seen[i].up == p.up; i++ {
 			n += seen[i].size
-			chunks++
 		}
 		if first[p.conn] == 0 {
 			first[p.conn] = len(first) + 1
@@ -228,9 +233,16 @@ func writeTrace(w io.Writer, start time.Time, seen []passage, said []saying) {
 		if p.up {
 			arrow = "->"
 		}
-		entries = append(entries, entry{p.at, fmt.Sprintf("connection %d %s %s", first[p.conn], arrow, size(int64(n)))})
+		text := size(int64(n))
+		if n == 0 {
+			text = "opens"
+		}
+		entries = append(entries, entry{p.at, fmt.Sprintf("connection %d %s %s", first[p.conn], arrow, text)})
 	}
 	for _, l := range said {
+		if l.text == "" {
+			continue
+		}
 		entries = append(entries, entry{l.at, "    " + l.text})
 	}
 	sort.SliceStable(entries, func(i, k int) bool { return entries[i].at.Before(entries[k].at) })
