@@ -81,8 +81,8 @@ M=.bifrost/manifest
 P=.bifrost/pending
 [ ! -f $P ] || say pending $(sum $P)
 names() { sed -n "s/^f $1 [0-9]* [0-9a-f]* //p" $M | tr '\n' '\0'; }
-if [ -f $M ]; then
-  say manifest $(sum $M)
+# differ says what in the workspace is not as recorded.
+differ() {
   sed -n 's/^f [0-7]* [0-9]* \([0-9a-f]*\) /\1  /p' $M | sha256sum -c 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/bad \1/p'
   for m in $(sed -n 's/^f \([0-7]*\) .*/\1/p' $M | sort -u); do
     names $m | xargs -0 sh -c 'find "$@" -prune ! -type f' sh 2>/dev/null | sed 's/^/bad /'
@@ -108,13 +108,20 @@ if [ -f $M ]; then
       ;;
     esac
   done
+}
+I= D=
+if [ -f $M ]; then
+  I=$(sum $M)
+  say manifest $I
+  D=$(differ)
+  [ -z "$D" ] || say "$D"
 fi
 say ask
 
 # prov writes the provenance; the push counts without it.
 prov() { dec "$1"; printf '%s\n' "$x" >.bifrost/provenance.new && mv -f .bifrost/provenance.new .bifrost/provenance.json; }
 S=.bifrost/stage
-while read -r a b c; do
+while read -r a b c d e; do
   case $a in
   get)
     for f in $M $P; do
@@ -124,10 +131,13 @@ while read -r a b c; do
     done
     say ask
     ;;
-  same)
-    prov "$b" 2>/dev/null
-    say done
-    exit 0
+  is)
+    if [ "$I" = "$b" ] && [ -z "$D" ] && [ ! -f $P ] && [ "$(cat .bifrost/owner)" = "$c $d" ]; then
+      prov "$e" 2>/dev/null
+      say done
+      exit 0
+    fi
+    say no
     ;;
   tar)
     e=$(umask 077; mkdir $S 2>&1) || die write "$e"

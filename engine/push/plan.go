@@ -18,9 +18,6 @@ type plan struct {
 	folders map[string][]string // path to be placed that was a folder: what of it is removed
 }
 
-// empty reports that the workspace holds the tree already.
-func (p *plan) empty() bool { return len(p.send)+len(p.chmod)+len(p.remove) == 0 }
-
 // makePlan compares the tree with what the node said.
 func makePlan(tree []entry, node *remoteState) *plan {
 	p := &plan{placed: map[string]bool{}, folders: map[string][]string{}}

@@ -140,7 +140,11 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 		return Result{}, err
 	}
 	origin := <-told
+	manifest := encodeManifest(tree)
+	id, owner := sum256(manifest), encodeWord(req.Client)+" "+encodeWord(source)
 
+	// Where the workspace holds this very tree the node needs to hear no more: it says so in the same round trip.
+	asked := c.say("is", id, owner, origin)
 	node, err := c.hello()
 	if err != nil {
 		return Result{}, c.explain(ctx, req.Workspace, err)
@@ -149,33 +153,32 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 		c.close()
 		return Result{}, err
 	}
+	same, err := c.same(asked)
+	if err != nil {
+		return Result{}, c.explain(ctx, req.Workspace, err)
+	}
 	known := cache(req.Cache)
+	res := Result{Workspace: node.workspace, Home: node.home, Files: len(tree), Manifest: id, StepKeys: node.keys, entries: tree}
+	if same {
+		known.write(manifest)
+		c.close()
+		return res, nil
+	}
 	if err := c.records(node, known); err != nil {
 		return Result{}, c.explain(ctx, req.Workspace, err)
 	}
 	if node.recordLost {
 		notice(node.workspace + ": the record of earlier pushes cannot be read; what they placed is not removed")
 	}
-	manifest := encodeManifest(tree)
 	p := makePlan(tree, node)
-	res := Result{
-		Workspace: node.workspace, Home: node.home, Files: len(tree), Deleted: len(p.remove),
-		Manifest: sum256(manifest), StepKeys: node.keys, entries: tree,
-	}
-	if p.empty() && node.manifestID == res.Manifest && node.pendingID == "" {
-		known.write(manifest)
-		if err := c.finish(ctx, req.Workspace, c.say("same", origin)); err != nil {
-			return Result{}, err
-		}
-		return res, nil
-	}
+	res.Deleted = len(p.remove)
 	if err := req.confirmRemoval(ctx, p); err != nil {
 		c.close()
 		return Result{}, err
 	}
 	known.write(p.pending)
 	files := stageFiles(p.send)
-	script := applyScript(p, files, encodeWord(req.Client)+" "+encodeWord(source))
+	script := applyScript(p, files, owner)
 	parcel := newParcel(source, files, text{"manifest", manifest}, text{"pending", p.pending}, text{"apply", script})
 	if err = c.say("tar", sum256([]byte(parcel.sums)), origin); err == nil {
 		err = parcel.write(c.in, req.Report)
@@ -196,6 +199,20 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	known.write(manifest)
 	res.Sent, res.Bytes = len(files), parcel.total
 	return res, nil
+}
+
+// same reads whether the node holds the tree that it was asked about; asked is the error of asking.
+func (c *conversation) same(asked error) (bool, error) {
+	switch word, rest, err := c.line(); {
+	case err != nil && asked != nil && !errors.As(err, new(*refusal)):
+		return false, asked
+	case err != nil:
+		return false, err
+	case word == "done" || word == "no":
+		return word == "done", nil
+	default:
+		return false, fmt.Errorf("the node says %q when asked what it holds", word+" "+rest)
+	}
 }
 
 // finish reads the node's last word. The error of sending counts only if the node has none: it is
