@@ -50,6 +50,13 @@ func (p *patientRunner) Run(ctx context.Context, cmd ssh.Command) error {
 	return err
 }
 
+// RoundTrip and Beside are the client's: what is large goes over several connections.
+func (p *patientRunner) RoundTrip(ctx context.Context) (time.Duration, error) {
+	return p.node.runner.RoundTrip(ctx)
+}
+
+func (p *patientRunner) Beside() (*ssh.Client, error) { return p.node.runner.Beside() }
+
 func (p *patientRunner) speaks() {
 	p.mu.Lock()
 	p.since = time.Time{}

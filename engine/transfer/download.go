@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
 	"time"
@@ -56,6 +57,10 @@ func Download(ctx context.Context, runner ssh.Runner, req Request) (Result, erro
 }
 
 func download(ctx context.Context, runner ssh.Runner, req Request, again retry) (Result, error) {
+	return downloadOver(ctx, runner, req, again, defaultWidth())
+}
+
+func downloadOver(ctx context.Context, runner ssh.Runner, req Request, again retry, w width) (Result, error) {
 	start := time.Now()
 	if err := checkRemote("download", req.RemoteDir, req.Remote); err != nil {
 		return Result{}, err
@@ -65,10 +70,9 @@ func download(ctx context.Context, runner ssh.Runner, req Request, again retry) 
 		return Result{}, &fault.Error{Kind: fault.Invalid, Op: "download to", Target: req.Local, Err: err}
 	}
 	d := &fetch{
-		runner: runner, req: req, local: local, remote: resolveRemote(req.RemoteDir, req.Remote),
+		runner: runner, req: req, width: w, local: local, remote: resolveRemote(req.RemoteDir, req.Remote),
 		done: make(map[string]digest), attempts: make(map[string]int),
 		failed: make(map[string]string), warned: make(map[string]bool),
-		buf: make([]byte, copyBuffer),
 	}
 	defer d.close()
 	err = d.rounds(ctx, again)
@@ -120,15 +124,26 @@ func (d *fetch) rounds(ctx context.Context, again retry) error {
 // round is one command: the node lists, this machine says what it wants, the node sends.
 func (d *fetch) round(ctx context.Context, b *backoff) error {
 	steps := d.steps
-	d.head, d.list = head{}, nil
+	d.head, d.list, d.tried = head{}, nil, maps.Clone(d.attempts)
+	looking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	far := make(chan distant, 1)
+	go func() {
+		defer close(far)
+		if node, ok := d.width.widen(looking, d.runner); ok {
+			far <- node
+		}
+	}()
 	c := converse(ctx, d.runner, downloadScript(d.remote))
-	err := d.exchange(ctx, c, b)
+	err := d.exchange(ctx, c, b, far)
 	var broken *streamError
 	stop := err != nil && (!errors.As(err, &broken) || errors.Is(err, errProtocol))
 	runErr := c.end(stop)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case stop && isConnection(err):
+		return err
 	case stop:
 		return d.fault(err)
 	case runErr != nil && !isExit(runErr):
@@ -145,7 +160,7 @@ func (d *fetch) round(ctx context.Context, b *backoff) error {
 
 // exchange holds the conversation. Its error is a *streamError when the node's bytes ended too
 // early or were not what they should be; then the end of the command says more.
-func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err error) {
+func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff, far <-chan distant) (err error) {
 	if d.head, err = readHead(c.out); err != nil {
 		return &streamError{err}
 	}
@@ -179,8 +194,18 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err 
 	if err != nil {
 		return err
 	}
+	jobs := d.share(p, far)
+	if len(jobs) == 0 {
+		c.tell(p.request)
+		return d.receive(ctx, c.out, p)
+	}
+	crew := newCrew(ctx, d.width, p.node, jobs, p.bytes)
+	defer crew.stop()
 	c.tell(p.request)
-	return d.receive(ctx, c.out, p)
+	if err := d.receive(ctx, c.out, p); err != nil {
+		return err
+	}
+	return crew.finish(ctx)
 }
 
 // settle looks at what did not come in a round that ended by itself. Its error is errChanged when

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
@@ -22,10 +23,9 @@ import (
 type fetch struct {
 	runner ssh.Runner
 	req    Request
+	width  width
 	local  place
 	remote remotePath
-	result Result
-	buf    []byte // for copying
 
 	// Settled when the node first answers.
 	root   *os.Root // the target, or the folder of the file that is the target
@@ -38,14 +38,27 @@ type fetch struct {
 	list     *listing
 	unlisted []string // what the node could not list, in its words
 
-	done      map[string]digest // files that are complete here
-	afterLoss bool              // the connection broke: a done file may have changed meanwhile
-	attempts  map[string]int    // how often a file did not arrive as it was listed
-	failed    map[string]string // what will not arrive, and why
-	links     []link            // what the node says they are, made at the end
-	warned    map[string]bool
-	steps     int // grows with everything that makes another round worth it
-	progress  progress
+	afterLoss bool // the connection broke: a done file may have changed meanwhile
+
+	mu       sync.Mutex // guards the rest while several connections bring something
+	result   Result
+	done     map[string]digest // files that are complete here
+	attempts map[string]int    // how often a file did not arrive as it was listed
+	tried    map[string]int    // of attempts, those before this round
+	failed   map[string]string // what will not arrive, and why
+	links    []link            // what the node says they are, made at the end
+	warned   map[string]bool
+	steps    int // grows with everything that makes another round worth it
+	progress progress
+	buffers  sync.Pool // of *[]byte, for copying
+}
+
+func (d *fetch) buffer() *[]byte {
+	if b, ok := d.buffers.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, copyBuffer)
+	return &b
 }
 
 func (d *fetch) close() {
@@ -57,12 +70,16 @@ func (d *fetch) close() {
 // isDone says whether a file needs no more sending. What changed after it had arrived whole is
 // fetched anew only when the connection broke in between.
 func (d *fetch) isDone(e *entry) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	have, ok := d.done[e.name]
 	return ok && (have == e.hash || !d.afterLoss)
 }
 
 // hasFailed says whether a file, or a folder above it, is given up.
 func (d *fetch) hasFailed(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for ; name != "."; name = path.Dir(name) {
 		if _, ok := d.failed[name]; ok {
 			return true
@@ -74,9 +91,44 @@ func (d *fetch) hasFailed(name string) bool {
 // attempt counts that a file did not arrive as it was listed, and says whether it may be asked for
 // again.
 func (d *fetch) attempt(name string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.attempts[name]++
 	d.steps++
 	return d.attempts[name] < 2
+}
+
+// isOver says whether this round has nothing more to do with a file: it is here, has failed, or has
+// turned out to be another one than was listed.
+func (d *fetch) isOver(e *entry) bool {
+	if d.isDone(e) || d.hasFailed(e.name) {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.attempts[e.name] > d.tried[e.name]
+}
+
+// miss is attempt for what several commands of a round may find out.
+func (d *fetch) miss(e *entry) {
+	if !d.isOver(e) {
+		d.attempt(e.name)
+	}
+}
+
+// fail gives up a file or folder.
+func (d *fetch) fail(name, reason string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failed[name] = reason
+}
+
+// count notes that content has arrived.
+func (d *fetch) count(n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.result.Bytes += int64(n)
+	d.progress.add(n)
 }
 
 // open settles the target and opens it.

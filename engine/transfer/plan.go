@@ -23,6 +23,12 @@ type plan struct {
 	want  map[string]*entry // those of names that have not arrived yet
 
 	remoteBase, localName string // of a single file: its names there and here
+
+	// What goes over several connections, if any does.
+	node    distant
+	large   []*rest    // from their offset on, in the order in which they are written
+	batches [][]*entry // whole files
+	bytes   int64      // of both
 }
 
 // A rest is the end of a file whose beginning is here. The part is locked as long as it is open.
@@ -38,19 +44,24 @@ func (p *plan) close() {
 	if p == nil {
 		return
 	}
-	for _, r := range p.rests {
+	for _, r := range append(p.rests, p.large...) {
 		if r.part != nil {
 			r.part.keep()
 		}
 	}
 }
 
-// plan compares the listing with what is here, makes the folders, and decides what to ask for.
-func (d *fetch) plan(ctx context.Context) (*plan, error) {
+func (d *fetch) newPlan() *plan {
 	p := &plan{want: make(map[string]*entry)}
 	if d.head.kind == 'f' {
 		p.remoteBase, p.localName = path.Base(d.remote.path), d.name
 	}
+	return p
+}
+
+// plan compares the listing with what is here, makes the folders, and decides what to ask for.
+func (d *fetch) plan(ctx context.Context) (*plan, error) {
+	p := d.newPlan()
 	d.progress = progress{sink: d.req.Report, step: d.req.Step}
 	d.checkNames()
 	d.checkProtected()
@@ -274,8 +285,10 @@ func (d *fetch) hashFile(name string) (sum digest) {
 		return sum
 	}
 	defer f.Close()
+	buf := d.buffer()
+	defer d.buffers.Put(buf)
 	h := sha256.New()
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, d.buf); err != nil {
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, *buf); err != nil {
 		return sum
 	}
 	return digest(h.Sum(nil))

@@ -6,7 +6,7 @@ import (
 	"github.com/bifrost-run/bifrost/engine/report"
 )
 
-// A progress counts the content that moves and tells so, a few times a second.
+// A progress counts the content that moves and tells so, a few times a second. Its user locks it.
 type progress struct {
 	sink  report.Sink
 	step  string

@@ -64,7 +64,7 @@ func nextArchive(r *bufio.Reader) (bool, error) {
 
 func (d *fetch) receiveRest(ctx context.Context, r io.Reader, rest *rest) error {
 	part, e := rest.part, rest.entry
-	n, err := d.copy(ctx, part, io.LimitReader(r, e.size-rest.offset))
+	n, err := d.copy(ctx, part, io.LimitReader(r, e.size-rest.offset), d.count)
 	if err == nil && n < e.size-rest.offset {
 		err = &streamError{io.ErrUnexpectedEOF}
 	}
@@ -72,11 +72,18 @@ func (d *fetch) receiveRest(ctx context.Context, r io.Reader, rest *rest) error 
 		return err // the plan's owner keeps the part
 	}
 	rest.part = nil
+	return d.complete(part, e)
+}
+
+// complete gives a file whose end has arrived its name, if it is the one that was listed. If not, either
+// the beginning was not what it seemed or the end is new: the next round starts over.
+func (d *fetch) complete(part *part, e *entry) error {
 	if part.matches(e.hash) {
 		return d.publish(part, e)
 	}
-	// Either the beginning was not what it seemed or the end is new: the next round starts over.
 	part.discard()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.steps++
 	return nil
 }
@@ -97,11 +104,13 @@ func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, p *plan
 		delete(p.want, e.name)
 		switch {
 		case e.isLink() && h.Typeflag == tar.TypeSymlink:
+			d.mu.Lock()
 			d.links = append(d.links, link{e.name, h.Linkname})
 			d.done[e.name] = digest{}
 			d.steps++
+			d.mu.Unlock()
 		case e.isFile() && h.Typeflag == tar.TypeReg && h.Size == e.size:
-			err = d.receiveFile(ctx, archive, e)
+			err = d.receiveFile(ctx, archive, e, d.count)
 		case e.isFile() && h.Typeflag == tar.TypeLink:
 			err = d.receiveHardLink(ctx, h.Linkname, e)
 		default:
@@ -114,12 +123,12 @@ func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, p *plan
 }
 
 // receiveFile writes one file of an archive.
-func (d *fetch) receiveFile(ctx context.Context, r io.Reader, e *entry) error {
+func (d *fetch) receiveFile(ctx context.Context, r io.Reader, e *entry, count func(int)) error {
 	part, err := d.newPart(e)
 	if part == nil {
 		return err
 	}
-	n, err := d.copy(ctx, part, r)
+	n, err := d.copy(ctx, part, r, count)
 	if err == nil && n < e.size {
 		err = &streamError{io.ErrUnexpectedEOF}
 	}
@@ -138,7 +147,7 @@ func (d *fetch) receiveFile(ctx context.Context, r io.Reader, e *entry) error {
 // receiveHardLink makes a file that is the same as another one of the archive, which is sent once.
 func (d *fetch) receiveHardLink(ctx context.Context, linkname string, e *entry) error {
 	name := strings.TrimPrefix(linkname, "./")
-	if have, ok := d.done[name]; !ok || have != e.hash {
+	if have, ok := d.sumOf(name); !ok || have != e.hash {
 		d.attempt(e.name)
 		return nil
 	}
@@ -148,11 +157,19 @@ func (d *fetch) receiveHardLink(ctx context.Context, linkname string, e *entry) 
 		return nil
 	}
 	defer f.Close()
-	moved, bytes := d.progress.moved, d.result.Bytes
-	err = d.receiveFile(ctx, f, e)
-	d.progress.moved, d.result.Bytes = moved, bytes // nothing travelled
+	err = d.receiveFile(ctx, f, e, func(int) {}) // nothing travels
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.progress.total -= e.size
 	return err
+}
+
+// sumOf returns what is known of a file that is complete here.
+func (d *fetch) sumOf(name string) (digest, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sum, ok := d.done[name]
+	return sum, ok
 }
 
 // newPart opens an empty part for a file. Without a part and without an error the file has failed,
@@ -173,14 +190,20 @@ func (d *fetch) fileError(e *entry, err error) error {
 	if isDiskFull(err) {
 		return &localError{filepath.Join(d.root.Name(), filepath.FromSlash(path.Dir(e.name))), err}
 	}
-	d.failed[e.name] = reasonOf(err)
+	d.fail(e.name, reasonOf(err))
 	return nil
+}
+
+func (d *fetch) writeError(part *part, err error) error {
+	return &localError{filepath.Join(d.root.Name(), filepath.Dir(filepath.FromSlash(part.name))), err}
 }
 
 func (d *fetch) publish(part *part, e *entry) error {
 	if err := part.publish(e.name, e.perm(), time.Unix(e.mtime, 0)); err != nil {
 		return d.fileError(e, err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	d.done[e.name] = e.hash
 	d.result.Files++
 	d.steps++
@@ -189,16 +212,17 @@ func (d *fetch) publish(part *part, e *entry) error {
 
 // copy moves bytes into a part and counts them. Errors say which side they are of: *streamError is
 // the node's, *localError this machine's.
-func (d *fetch) copy(ctx context.Context, part *part, r io.Reader) (n int64, err error) {
+func (d *fetch) copy(ctx context.Context, part *part, r io.Reader, count func(int)) (n int64, err error) {
+	buf := d.buffer()
+	defer d.buffers.Put(buf)
 	for {
-		m, err := r.Read(d.buf)
+		m, err := r.Read(*buf)
 		if m > 0 {
-			if _, err := part.Write(d.buf[:m]); err != nil {
-				return n, &localError{filepath.Join(d.root.Name(), filepath.Dir(filepath.FromSlash(part.name))), err}
+			if _, err := part.Write((*buf)[:m]); err != nil {
+				return n, d.writeError(part, err)
 			}
 			n += int64(m)
-			d.result.Bytes += int64(m)
-			d.progress.add(m)
+			count(m)
 		}
 		switch {
 		case errors.Is(err, io.EOF):

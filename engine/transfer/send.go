@@ -60,7 +60,13 @@ tar -xpof - || {
 }
 [ -f done ] || fail 'the upload did not arrive whole'
 cd t || exit 1
-if [ -s ../sums ]; then
+` + hashScript + `# What sums faster than sha256sum has no -c.
+same() {
+	[ "$hash" != sha256sum ] || return 1
+	sed 's/^[0-9a-f]*  //' ../sums | tr '\n' '\000' | xargs -0 $hash 2>/dev/null | sed 's/ \*/  /' >../got
+	[ "$(sha256sum <../got)" = "$(sha256sum <../sums)" ]
+}
+if [ -s ../sums ] && ! same; then
 	sha256sum -c ../sums >../bad 2>&1 || { grep -v ': OK$' ../bad | head -n 3 >&2; exit 1; }
 fi
 if [ -s ../odd ]; then

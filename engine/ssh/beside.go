@@ -1,0 +1,63 @@
+package ssh
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"time"
+
+	"github.com/bifrost-run/bifrost/engine/fault"
+)
+
+// Beside returns a client with connections of its own to the same node. The window of a channel bounds
+// what one connection carries over a long distance, so large transfers use several. It is for a node
+// that c has reached: it takes only the host key that c has seen, asks nobody, tries once and reports
+// nothing, so that whoever can do without it goes on with c. Like c it connects at the first use; its
+// Close must be called.
+func (c *Client) Beside() (*Client, error) {
+	key := c.HostKeySeen()
+	if key == "" {
+		return nil, &fault.Error{Kind: fault.Unreachable, Op: "connect once more to", Target: c.cfg.Target.String(), Err: errors.New("there is no first connection yet")}
+	}
+	cfg := c.cfg
+	cfg.HostKey, cfg.Confirm, cfg.Patience, cfg.Report = key, nil, 0, nil
+	b, err := Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.Copy(b.accepted, c.accepted) // those of jump hosts
+	b.limit = c.limit
+	return b, nil
+}
+
+// RoundTrip measures how long the node takes to answer, by a request that servers answer themselves.
+// Traffic on the same connection makes it longer.
+func (c *Client) RoundTrip(ctx context.Context) (time.Duration, error) {
+	if err := c.begin(); err != nil {
+		return 0, err
+	}
+	defer c.wg.Done()
+	n, err := c.reserve(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer c.release(n)
+	type answer struct {
+		took time.Duration
+		err  error
+	}
+	answered := make(chan answer, 1)
+	start := time.Now()
+	n.wg.Go(func() {
+		_, _, err := n.ssh.SendRequest(keepaliveRequest, true, nil)
+		answered <- answer{time.Since(start), err}
+	})
+	select {
+	case a := <-answered:
+		return a.took, a.err
+	case <-ctx.Done():
+		return 0, context.Cause(ctx)
+	}
+}
