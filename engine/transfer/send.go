@@ -21,10 +21,11 @@ import (
 
 // The archive of an upload holds, in this order:
 const (
-	treeName = "t"    // the folder with what is uploaded
-	sumsName = "sums" // lines for sha256sum -c
-	oddName  = "odd"  // sum and name, each ended by NUL, of files that no such line can name
-	doneName = "done" // nothing; that it is there says that the archive is whole
+	treeName  = "t"     // the folder with what is uploaded
+	largeName = "large" // number in the folder "parts" and name, each ended by NUL, of files that came beside the archive
+	sumsName  = "sums"  // lines for sha256sum -c
+	oddName   = "odd"   // sum and name, each ended by NUL, of files that no such line can name
+	doneName  = "done"  // nothing; that it is there says that the archive is whole
 )
 
 // uploadScript reads an archive. $p is where it goes, $kind what it is, $name what it is called, and
@@ -52,14 +53,19 @@ mkdir -p "$w" || exit 1
 t=$(mktemp -d "$w.bifrost-upload.XXXXXX") || exit 1
 trap 'cd /; rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
-printf '%s\000' "$dest"
-cd "$t" || exit 1
+cd "$t" && mkdir parts t || exit 1
+printf '%s\000' "$dest" "$(pwd)"
 tar -xpof - || {
 	df -Pk . | { read -r x; read -r x x x free x; echo "bifrost-free $free" >&2; }
 	exit 1
 }
 [ -f done ] || fail 'the upload did not arrive whole'
 cd t || exit 1
+if [ -s ../large ]; then
+	# The archive has an empty file with the mode and the time.
+	xargs -0 -n 2 sh -c 'p=../parts/$1
+	{ [ -f "$p" ] || : >"$p"; } && chmod "$(stat -c %a "$2")" "$p" && touch -r "$2" "$p" && mv -f "$p" "$2" || exit 255' sh <../large || exit 1
+fi
 ` + hashScript + `# What sums faster than sha256sum has no -c.
 same() {
 	[ "$hash" != sha256sum ] || return 1
@@ -121,36 +127,54 @@ func (u *sending) script() string {
 func (u *sending) send(ctx context.Context, w io.Writer, known <-chan struct{}, stderr *tail) error {
 	out := &watchedWriter{ctx: ctx, w: w, stderr: stderr}
 	tw := tar.NewWriter(out)
-	var sums, odd bytes.Buffer
 	buf := make([]byte, copyBuffer)
 	if u.kind == "f" {
 		if err := writeHeader(tw, &tar.Header{Typeflag: tar.TypeDir, Name: treeName + "/", Mode: 0o700}); err != nil {
 			return err
 		}
 	}
-	for i := range u.items {
-		it := &u.items[i]
-		sum, err := u.sendItem(tw, it, buf)
-		if err != nil {
-			return err
+	s := u.split()
+	crew := make(chan *crew, 1)
+	go func() { crew <- u.gather(ctx, s, known, stderr) }()
+	err := u.sendItems(tw, s.first, buf, u.count)
+	if c := <-crew; c != nil {
+		defer c.stop()
+		if err == nil {
+			err = c.finish(ctx)
 		}
-		switch {
-		case !it.info.Mode().IsRegular():
-		case strings.ContainsAny(it.name, "\n\r\\"):
-			fmt.Fprintf(&odd, "%s\x00./%s\x00", sum, it.name)
-		default:
-			fmt.Fprintf(&sums, "%s  ./%s\n", sum, it.name)
+		if err == nil {
+			err = u.sendBeside(tw, s)
 		}
+	} else if err == nil {
+		err = u.sendItems(tw, s.others(), buf, u.count)
+	}
+	if err != nil {
+		return err
 	}
 	select {
 	case <-known:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	var sums, odd, large bytes.Buffer
+	for i := range u.items {
+		switch it := &u.items[i]; {
+		case !it.info.Mode().IsRegular():
+		case strings.ContainsAny(it.name, "\n\r\\"):
+			fmt.Fprintf(&odd, "%s\x00./%s\x00", it.sum, it.name)
+		default:
+			fmt.Fprintf(&sums, "%s  ./%s\n", it.sum, it.name)
+		}
+	}
+	for i, it := range s.large {
+		if it.beside {
+			fmt.Fprintf(&large, "%d\x00./%s\x00", i, it.name)
+		}
+	}
 	for _, f := range []struct {
 		name string
 		data []byte
-	}{{sumsName, sums.Bytes()}, {oddName, odd.Bytes()}, {doneName, nil}} {
+	}{{sumsName, sums.Bytes()}, {oddName, odd.Bytes()}, {largeName, large.Bytes()}, {doneName, nil}} {
 		if err := writeHeader(tw, &tar.Header{Typeflag: tar.TypeReg, Name: f.name, Mode: 0o600, Size: int64(len(f.data))}); err != nil {
 			return err
 		}
@@ -161,8 +185,19 @@ func (u *sending) send(ctx context.Context, w io.Writer, known <-chan struct{}, 
 	return tw.Close()
 }
 
+func (u *sending) sendItems(tw *tar.Writer, items []*item, buf []byte, count func(int)) error {
+	for _, it := range items {
+		sum, err := u.sendItem(tw, it, buf, count)
+		if err != nil {
+			return err
+		}
+		it.sum = sum
+	}
+	return nil
+}
+
 // sendItem writes one item and returns the sum of its content in hexadecimal.
-func (u *sending) sendItem(tw *tar.Writer, it *item, buf []byte) (sum string, err error) {
+func (u *sending) sendItem(tw *tar.Writer, it *item, buf []byte, count func(int)) (sum string, err error) {
 	h := &tar.Header{Name: treeName + "/" + it.name, Mode: int64(it.info.Mode().Perm()), ModTime: it.info.ModTime()}
 	switch {
 	case it.info.IsDir():
@@ -174,7 +209,6 @@ func (u *sending) sendItem(tw *tar.Writer, it *item, buf []byte) (sum string, er
 		return "", writeHeader(tw, h)
 	case it.info.Mode()&fs.ModeSymlink != 0:
 		h.Typeflag, h.Linkname = tar.TypeSymlink, it.link
-		u.result.Files++
 		return "", writeHeader(tw, h)
 	}
 	f, err := os.Open(it.path)
@@ -191,10 +225,7 @@ func (u *sending) sendItem(tw *tar.Writer, it *item, buf []byte) (sum string, er
 	for {
 		n, err := f.Read(buf)
 		if int64(n) > left || errors.Is(err, io.EOF) && left > 0 {
-			return "", &fault.Error{
-				Kind: fault.Transfer, Op: "upload", Target: it.path,
-				Err: errors.New("it changed while it was sent"), Hint: "run the same upload again when nothing writes to it",
-			}
+			return "", changedHere(it)
 		}
 		if n > 0 {
 			if _, err := tw.Write(buf[:n]); err != nil {
@@ -202,8 +233,7 @@ func (u *sending) sendItem(tw *tar.Writer, it *item, buf []byte) (sum string, er
 			}
 			hash.Write(buf[:n])
 			left -= int64(n)
-			u.result.Bytes += int64(n)
-			u.progress.add(n)
+			count(n)
 		}
 		if errors.Is(err, io.EOF) {
 			break
@@ -212,8 +242,14 @@ func (u *sending) sendItem(tw *tar.Writer, it *item, buf []byte) (sum string, er
 			return "", u.localFault(it.path, err)
 		}
 	}
-	u.result.Files++
 	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+func changedHere(it *item) error {
+	return &fault.Error{
+		Kind: fault.Transfer, Op: "upload", Target: it.path,
+		Err: errors.New("it changed while it was sent"), Hint: "run the same upload again when nothing writes to it",
+	}
 }
 
 // writeHeader uses the format of GNU tar, the one in which busybox reads long names as well.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
@@ -50,11 +51,15 @@ func Upload(ctx context.Context, runner ssh.Runner, req UploadRequest) (Result, 
 }
 
 func upload(ctx context.Context, runner ssh.Runner, req UploadRequest, again retry) (Result, error) {
+	return uploadOver(ctx, runner, req, again, defaultWidth())
+}
+
+func uploadOver(ctx context.Context, runner ssh.Runner, req UploadRequest, again retry, w width) (Result, error) {
 	start := time.Now()
 	if err := checkRemote("upload to", req.RemoteDir, req.Remote); err != nil {
 		return Result{}, err
 	}
-	u := &sending{runner: runner, req: req, remote: resolveRemote(req.RemoteDir, req.Remote)}
+	u := &sending{runner: runner, req: req, width: w, remote: resolveRemote(req.RemoteDir, req.Remote)}
 	err := u.collect()
 	if err == nil {
 		err = u.attempts(ctx, again)
@@ -65,14 +70,20 @@ func upload(ctx context.Context, runner ssh.Runner, req UploadRequest, again ret
 
 // A sending is one Upload.
 type sending struct {
-	runner   ssh.Runner
-	req      UploadRequest
-	remote   remotePath
-	source   string // absolute local path
-	kind     string // of the source: "f" file, "d" folder, "c" the contents of a folder
-	items    []item
-	total    int64  // bytes of content
-	dest     string // what the node made of Remote; kept for further attempts
+	runner ssh.Runner
+	req    UploadRequest
+	width  width
+	remote remotePath
+	source string // absolute local path
+	kind   string // of the source: "f" file, "d" folder, "c" the contents of a folder
+	items  []item
+	total  int64  // bytes of content
+	dest   string // what the node made of Remote; kept for further attempts
+
+	// Of the newest attempt.
+	stage    string // the temporary folder on the node; set before it is known
+	far      chan distant
+	mu       sync.Mutex // guards what follows
 	result   Result
 	progress progress
 }
@@ -83,6 +94,9 @@ type item struct {
 	path string // local
 	info fs.FileInfo
 	link string // target of a link
+
+	sum    string // of its content, in hexadecimal, once that was read
+	beside bool   // its content comes beside the archive
 }
 
 // collect lists what is to be sent, before anything happens on the node.
@@ -206,8 +220,19 @@ func (u *sending) attempts(ctx context.Context, again retry) error {
 
 // attempt is one command on the node: it says where things go, takes an archive, and checks it.
 func (u *sending) attempt(ctx context.Context, b *backoff) error {
-	u.result = Result{Target: u.result.Target}
+	u.mu.Lock()
+	u.result, u.stage = Result{Target: u.result.Target}, ""
 	u.progress = progress{sink: u.req.Report, step: u.req.Step, total: u.total}
+	u.mu.Unlock()
+	looking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	u.far = make(chan distant, 1)
+	go func(far chan<- distant) {
+		defer close(far)
+		if node, ok := u.width.widen(looking, u.runner); ok {
+			far <- node
+		}
+	}(u.far)
 	c := converse(ctx, u.runner, u.script())
 	known := make(chan struct{})
 	var sendErr error
@@ -218,6 +243,11 @@ func (u *sending) attempt(ctx context.Context, b *backoff) error {
 	dest, err := readRecord(c.out, 0)
 	if err == nil {
 		u.dest = string(dest)
+		var stage []byte
+		stage, err = readRecord(c.out, 0)
+		u.stage = string(stage)
+	}
+	if err == nil {
 		u.result.Target = u.dest
 		if b.reconnected() {
 			u.req.Report.Emit(report.Event{Kind: report.Notice, Step: u.req.Step, Text: "reconnected"})
@@ -228,7 +258,9 @@ func (u *sending) attempt(ctx context.Context, b *backoff) error {
 	close(known)
 	_, done := readRecord(c.out, 0)
 	runErr := c.end(err != nil || done != nil && ctx.Err() != nil)
+	u.mu.Lock()
 	u.progress.end()
+	u.mu.Unlock()
 	var mine *fault.Error
 	switch {
 	case ctx.Err() != nil:
@@ -237,13 +269,31 @@ func (u *sending) attempt(ctx context.Context, b *backoff) error {
 		return runErr
 	case errors.As(sendErr, &mine):
 		return mine
+	case isLost(sendErr):
+		return sendErr
 	case runErr != nil || done != nil:
 		if runErr == nil {
 			runErr = done
 		}
 		return u.nodeFault(&c.stderr, runErr)
 	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.result.Bytes = u.total
+	for i := range u.items {
+		if !u.items[i].info.IsDir() {
+			u.result.Files++
+		}
+	}
 	return nil
+}
+
+// count notes that content has left.
+func (u *sending) count(n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.result.Bytes += int64(n)
+	u.progress.add(n)
 }
 
 // nodeFault makes an error of what the node said.
