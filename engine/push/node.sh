@@ -116,6 +116,7 @@ if [ -f $M ]; then
   D=$(differ)
   [ -z "$D" ] || say "$D"
 fi
+! command -v gzip >/dev/null || say gzip
 say ask
 
 # prov writes the provenance; the push counts without it.
@@ -139,9 +140,10 @@ while read -r a b c d e; do
     fi
     say no
     ;;
-  tar)
+  tar|tgz)
     e=$(umask 077; mkdir $S 2>&1) || die write "$e"
-    e=$(umask 0; tar xpof - -C $S 2>&1) || die stream "$e"
+    x="tar xpof - -C $S"
+    e=$(umask 0; { if [ $a = tgz ]; then gzip -dc | $x; else $x; fi; } 2>&1) || die stream "$e"
     [ "$(sum $S/sums)" = "$b" ] || die stream
     e=$(cd $S && sha256sum -c sums 2>&1 >/dev/null) || die stream "$e"
     . ./$S/apply

@@ -180,12 +180,7 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	files := stageFiles(p.send)
 	script := applyScript(p, files, owner)
 	parcel := newParcel(source, files, text{"manifest", manifest}, text{"pending", p.pending}, text{"apply", script})
-	if err = c.say("tar", sum256([]byte(parcel.sums)), origin); err == nil {
-		err = parcel.write(c.in, req.Report)
-	}
-	if err == nil {
-		err = c.in.Flush()
-	}
+	err = c.send(parcel, origin, node.gzip, req.Report)
 	var changed *changedError
 	if errors.As(err, &changed) || fault.KindOf(err) == fault.Invalid {
 		// The stream is cut off here, so the node drops what it has.

@@ -28,6 +28,7 @@ type remoteState struct {
 	bad              map[string]bool // recorded, but with other content or type now
 	modes            map[string]bool // recorded, but with another mode now
 	entries, pending []entry
+	gzip             bool // there is a gzip
 	recordLost       bool // there is a record that cannot be read
 }
 
@@ -40,12 +41,15 @@ type conversation struct {
 	err    error // of Run; set before ended is closed
 	stderr tail
 	stop   func() bool
+	far    chan bool // whether the node is far, when that is known
 }
 
 func open(ctx context.Context, runner ssh.Runner, req Request) *conversation {
 	inR, inW := io.Pipe()
 	out := newMailbox()
 	c := &conversation{in: bufio.NewWriterSize(inW, 256<<10), inPipe: inW, out: bufio.NewReaderSize(out, 64<<10), ended: make(chan struct{})}
+	c.far = make(chan bool, 1)
+	go func() { c.far <- isFar(ctx, runner) }()
 	c.stop = context.AfterFunc(ctx, func() { inW.CloseWithError(context.Cause(ctx)) })
 	go func() {
 		defer close(c.ended)
@@ -57,6 +61,26 @@ func open(ctx context.Context, runner ssh.Runner, req Request) *conversation {
 		out.end()
 	}()
 	return c
+}
+
+// farTrip is the round trip from which on compressing pays: at 2 MiB in each, what a connection carries
+// is then less than a processor compresses.
+const farTrip = 15 * time.Millisecond
+
+// isFar says whether the node is at a distance, where the Runner can tell.
+func isFar(ctx context.Context, runner ssh.Runner) bool {
+	r, ok := runner.(interface {
+		RoundTrip(ctx context.Context) (time.Duration, error)
+	})
+	if !ok {
+		return false
+	}
+	for range 2 { // a busy machine makes one of them look long
+		if trip, err := r.RoundTrip(ctx); err != nil || trip < farTrip {
+			return false
+		}
+	}
+	return true
 }
 
 var errEnded = errors.New("the node's side has ended")
@@ -118,6 +142,8 @@ func (c *conversation) hello() (*remoteState, error) {
 		switch word {
 		case "ask":
 			return s, nil
+		case "gzip":
+			s.gzip = true
 		case "workspace":
 			s.workspace = rest
 		case "home":

@@ -2,6 +2,7 @@ package push
 
 import (
 	"archive/tar"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,6 +13,36 @@ import (
 
 	"github.com/bifrost-run/bifrost/engine/report"
 )
+
+// packBytes is the content from which on a parcel is compressed: a window, which one round trip carries.
+const packBytes = 2 << 20
+
+// send sends the parcel, compressed where the node can unpack it and is far.
+func (c *conversation) send(p *parcel, origin string, gzips bool, sink report.Sink) error {
+	word := "tar"
+	pack := gzips && p.total >= packBytes && <-c.far
+	if pack {
+		word = "tgz"
+	}
+	if err := c.say(word, sum256([]byte(p.sums)), origin); err != nil {
+		return err
+	}
+	if pack {
+		z, err := gzip.NewWriterLevel(c.in, gzip.BestSpeed)
+		if err == nil {
+			err = p.write(z, sink)
+		}
+		if err == nil {
+			err = z.Close()
+		}
+		if err != nil {
+			return err
+		}
+	} else if err := p.write(c.in, sink); err != nil {
+		return err
+	}
+	return c.in.Flush()
+}
 
 // A parcel is what one tar stream brings to the node.
 type parcel struct {

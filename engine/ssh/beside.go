@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
@@ -39,11 +40,10 @@ func (c *Client) RoundTrip(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	defer c.wg.Done()
-	n, err := c.reserve(ctx)
+	n, err := c.anyConn(ctx)
 	if err != nil {
 		return 0, err
 	}
-	defer c.release(n)
 	type answer struct {
 		took time.Duration
 		err  error
@@ -59,5 +59,35 @@ func (c *Client) RoundTrip(ctx context.Context) (time.Duration, error) {
 		return a.took, a.err
 	case <-ctx.Done():
 		return 0, context.Cause(ctx)
+	}
+}
+
+// anyConn returns a living connection, full or not: what asks the server itself needs no session. It
+// dials if there is none.
+func (c *Client) anyConn(ctx context.Context) (*conn, error) {
+	for {
+		c.mu.Lock()
+		c.conns = slices.DeleteFunc(c.conns, (*conn).isDead)
+		if len(c.conns) > 0 {
+			defer c.mu.Unlock()
+			return c.conns[0], nil
+		}
+		d := c.dialing
+		c.mu.Unlock()
+		if d == nil {
+			n, err := c.reserve(ctx)
+			if err == nil {
+				c.release(n)
+			}
+			return n, err
+		}
+		select {
+		case <-d.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if d.err != nil {
+			return nil, d.err
+		}
 	}
 }
