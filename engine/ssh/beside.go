@@ -33,8 +33,7 @@ func (c *Client) Beside() (*Client, error) {
 	return b, nil
 }
 
-// RoundTrip measures how long the node takes to answer, by a request that servers answer themselves.
-// Traffic on the same connection makes it longer.
+// RoundTrip returns how long the node took to answer during the handshake of a connection that is open.
 func (c *Client) RoundTrip(ctx context.Context) (time.Duration, error) {
 	if err := c.begin(); err != nil {
 		return 0, err
@@ -44,26 +43,10 @@ func (c *Client) RoundTrip(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	type answer struct {
-		took time.Duration
-		err  error
-	}
-	answered := make(chan answer, 1)
-	start := time.Now()
-	n.wg.Go(func() {
-		_, _, err := n.ssh.SendRequest(keepaliveRequest, true, nil)
-		answered <- answer{time.Since(start), err}
-	})
-	select {
-	case a := <-answered:
-		return a.took, a.err
-	case <-ctx.Done():
-		return 0, context.Cause(ctx)
-	}
+	return n.trip, nil
 }
 
-// anyConn returns a living connection, full or not: what asks the server itself needs no session. It
-// dials if there is none.
+// anyConn returns a living connection, full or not. It dials if there is none.
 func (c *Client) anyConn(ctx context.Context) (*conn, error) {
 	for {
 		c.mu.Lock()

@@ -41,10 +41,6 @@ type conn struct {
 // keepalive says how a dead peer is noticed: a probe after Interval of silence, the end after Limit.
 type keepalive struct{ Interval, Limit time.Duration }
 
-// keepaliveRequest is one that OpenSSH's own client asks; a server that does not know it says so, which
-// is an answer too.
-const keepaliveRequest = "keepalive@openssh.com"
-
 var errSilent = errors.New("the node does not answer any more")
 
 func newConn(c gossh.Conn, w *wire, chans <-chan gossh.NewChannel, reqs <-chan *gossh.Request, k keepalive, wg *sync.WaitGroup) *conn {
@@ -126,7 +122,7 @@ func (n *conn) watch(k keepalive) {
 			probing, since = true, time.Now()
 			n.wg.Go(func() {
 				// Any answer will do; servers that do not know the request say so.
-				n.ssh.SendRequest(keepaliveRequest, true, nil)
+				n.ssh.SendRequest("keepalive@openssh.com", true, nil)
 				answered <- struct{}{}
 			})
 		// The probe's own age counts too: after a suspend the silence was ours.

@@ -37,7 +37,7 @@ type width struct {
 
 func defaultWidth() width {
 	return width{
-		trip: 8 * time.Millisecond, first: 8 << 20, part: 2 << 20, large: 32 << 20, each: 4 << 20,
+		trip: 15 * time.Millisecond, first: 8 << 20, part: 2 << 20, large: 32 << 20, each: 8 << 20,
 		most: 15, greet: 8, at: 2, memory: 64 << 20,
 	}
 }
@@ -48,12 +48,8 @@ func (w width) widen(ctx context.Context, runner ssh.Runner) (distant, bool) {
 	if !ok || w.most == 0 {
 		return nil, false
 	}
-	for range 2 { // a busy machine makes one of them look long
-		if trip, err := far.RoundTrip(ctx); err != nil || trip < w.trip {
-			return nil, false
-		}
-	}
-	return far, true
+	trip, err := far.RoundTrip(ctx)
+	return far, err == nil && trip >= w.trip
 }
 
 // A job moves a part of a transfer by one command on whatever connection it is given. It must be safe to
