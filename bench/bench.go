@@ -188,7 +188,7 @@ type contender struct {
 }
 
 // extraRuns is how often a contender runs that is there for comparison only.
-const extraRuns = 2
+const extraRuns = 1
 
 // race lets contenders do the work in turns, after one turn that does not count if warm is set.
 func (b *bench) race(ctx context.Context, s *site, runs int, warm bool, all []contender) (map[string][]sample, error) {

@@ -50,7 +50,7 @@ func (g growth) measure(ctx context.Context, b *bench) ([]step, error) {
 				return all, err
 			}
 			runs = append(runs, s)
-			if s.Took > 5*time.Second {
+			if s.Took > 2*time.Second {
 				break // it says enough
 			}
 		}

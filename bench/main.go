@@ -65,7 +65,7 @@ func (b *bench) where(ctx context.Context, pattern *regexp.Regexp) (string, erro
 func run(ctx context.Context) error {
 	quick := flag.Bool("quick", false, "fewer runs and smaller data: under 3 minutes")
 	only := flag.String("only", "", "only the rows whose name matches this `regexp`")
-	trips := flag.String("rtt", "0,40,100", "round trip times in `ms`")
+	trips := flag.String("rtt", "", "round trip times in `ms` (default 0,40,100; with -quick 0,100)")
 	runs := flag.Int("n", 0, "runs of each (default 5; with -quick 2)")
 	trace := flag.Int("trace", -1, "show what crosses the link at this round trip time in `ms` in one run of each row, ours only")
 	out := flag.String("o", "", "write the results to this `file` too, with the machine they were measured on")
@@ -83,6 +83,9 @@ func run(ctx context.Context) error {
 			fmt.Println("growth: " + g.name)
 		}
 		return nil
+	}
+	if *trips == "" {
+		*trips = map[bool]string{false: "0,40,100", true: "0,100"}[*quick]
 	}
 	var ms []int
 	for text := range strings.SplitSeq(*trips, ",") {

@@ -157,7 +157,7 @@ var rows = []row{
 	{name: "exec on a warm node: first line and end", warm: true, contenders: execs, lines: linesOfExecs, traced: true},
 	{name: "exec of a script that does nothing", near: true, warm: true, runs: 11, contenders: starts(execNothing), wants: wantsOfStarts},
 	{name: "ps with 1,000 jobs in the journal", near: true, warm: true, runs: 11, contenders: starts(psOf(1000)), wants: wantsOfStarts},
-	{name: "64 jobs at once on one node", warm: true, runs: 3, contenders: manyJobs, lines: linesOfManyJobs},
+	{name: "64 jobs at once on one node", near: true, warm: true, runs: 3, contenders: manyJobs, lines: linesOfManyJobs},
 }
 
 // trace does ours of the row once and prints what crosses the link, one line for what goes in one direction
