@@ -44,7 +44,8 @@ type Size struct{ Cols, Rows int }
 // Run returns when the command has ended and its output has been written, or when ctx is done; then
 // the remote process is given the signal TERM where the server supports it and its streams are
 // closed. Errors: nil for exit code 0; *ExitError for any other end of the process; *LostError when
-// the connection broke after the command was sent, so that nobody knows how far it got; a
+// the connection broke after the command was sent, so that nobody knows how far it got, which over a
+// distance includes one that broke in the seconds before and had not been noticed; a
 // *fault.Error of kind Unreachable, Auth or HostKey when no connection could be made and nothing
 // was sent; the context's cause when ctx is done; the error of a Stdout or Stderr writer or of the
 // Stdin reader, wrapped.

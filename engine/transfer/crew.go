@@ -53,8 +53,8 @@ func (w width) widen(ctx context.Context, runner ssh.Runner) (distant, bool) {
 }
 
 // A job moves a part of a transfer by one command on whatever connection it is given. It must be safe to
-// run again after an error. Its error ends what the connection does; for an error of this machine, or
-// one that ends the transfer, it is a *localError or a *fault.Error.
+// run again after an error. Its error ends what its connection does; one that is not about the connection,
+// which isConnection says, ends the transfer.
 type job struct {
 	run   func(ctx context.Context, runner ssh.Runner) error
 	ready func() bool // nil: at any time; else asked with the crew's lock held
