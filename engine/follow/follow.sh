@@ -20,9 +20,10 @@ b_events=$!
 		sh ./run.sh read "$PWD" 1>&2
 		sleep 5 >/dev/null 2>&1
 	done
-	kill $b_log $b_events 2>/dev/null
+	kill -9 $b_log $b_events 2>/dev/null
 } </dev/null &
 b_life=$!
 [ -n "$b_stop" ] || cat >/dev/null
-kill $b_log $b_events $b_life 2>/dev/null
+# Not by TERM: one that was started this moment has the trap until it is a program of its own.
+kill -9 $b_log $b_events $b_life 2>/dev/null
 exit 0
