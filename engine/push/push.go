@@ -180,7 +180,8 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	files := stageFiles(p.send)
 	script := applyScript(p, files, owner)
 	parcel := newParcel(source, files, text{"manifest", manifest}, text{"pending", p.pending}, text{"apply", script})
-	err = c.send(parcel, origin, node.gzip, req.Report)
+	pack := node.gzip && parcel.total >= packBytes && isFar(ctx, runner)
+	err = c.send(parcel, origin, pack, req.Report)
 	var changed *changedError
 	if errors.As(err, &changed) || fault.KindOf(err) == fault.Invalid {
 		// The stream is cut off here, so the node drops what it has.

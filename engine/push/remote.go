@@ -41,15 +41,12 @@ type conversation struct {
 	err    error // of Run; set before ended is closed
 	stderr tail
 	stop   func() bool
-	far    chan bool // whether the node is far, when that is known
 }
 
 func open(ctx context.Context, runner ssh.Runner, req Request) *conversation {
 	inR, inW := io.Pipe()
 	out := newMailbox()
 	c := &conversation{in: bufio.NewWriterSize(inW, 256<<10), inPipe: inW, out: bufio.NewReaderSize(out, 64<<10), ended: make(chan struct{})}
-	c.far = make(chan bool, 1)
-	go func() { c.far <- isFar(ctx, runner) }()
 	c.stop = context.AfterFunc(ctx, func() { inW.CloseWithError(context.Cause(ctx)) })
 	go func() {
 		defer close(c.ended)
@@ -67,7 +64,8 @@ func open(ctx context.Context, runner ssh.Runner, req Request) *conversation {
 // is then less than a processor compresses.
 const farTrip = 15 * time.Millisecond
 
-// isFar says whether the node is at a distance, where the Runner can tell.
+// isFar says whether the node is at a distance, where the Runner can tell. The handshake of the open
+// connection has told, so it takes no time.
 func isFar(ctx context.Context, runner ssh.Runner) bool {
 	r, ok := runner.(interface {
 		RoundTrip(ctx context.Context) (time.Duration, error)

@@ -17,10 +17,9 @@ import (
 // packBytes is the content from which on a parcel is compressed: a window, which one round trip carries.
 const packBytes = 2 << 20
 
-// send sends the parcel, compressed where the node can unpack it and is far.
-func (c *conversation) send(p *parcel, origin string, gzips bool, sink report.Sink) error {
+// send sends the parcel, compressed or not.
+func (c *conversation) send(p *parcel, origin string, pack bool, sink report.Sink) error {
 	word := "tar"
-	pack := gzips && p.total >= packBytes && <-c.far
 	if pack {
 		word = "tgz"
 	}
