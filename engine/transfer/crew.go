@@ -42,7 +42,8 @@ func defaultWidth() width {
 	}
 }
 
-// widen returns runner as one that makes further connections, if it is one whose node is far enough.
+// widen returns runner as one that makes further connections, if it is one whose node is far enough. Ask it
+// when the first connection is open: its handshake has told.
 func (w width) widen(ctx context.Context, runner ssh.Runner) (distant, bool) {
 	far, ok := runner.(distant)
 	if !ok || w.most == 0 {

@@ -125,17 +125,8 @@ func (d *fetch) rounds(ctx context.Context, again retry) error {
 func (d *fetch) round(ctx context.Context, b *backoff) error {
 	steps := d.steps
 	d.head, d.list, d.tried = head{}, nil, maps.Clone(d.attempts)
-	looking, cancel := context.WithCancel(ctx)
-	defer cancel()
-	far := make(chan distant, 1)
-	go func() {
-		defer close(far)
-		if node, ok := d.width.widen(looking, d.runner); ok {
-			far <- node
-		}
-	}()
 	c := converse(ctx, d.runner, downloadScript(d.remote))
-	err := d.exchange(ctx, c, b, far)
+	err := d.exchange(ctx, c, b)
 	var broken *streamError
 	stop := err != nil && (!errors.As(err, &broken) || errors.Is(err, errProtocol))
 	runErr := c.end(stop)
@@ -160,7 +151,7 @@ func (d *fetch) round(ctx context.Context, b *backoff) error {
 
 // exchange holds the conversation. Its error is a *streamError when the node's bytes ended too
 // early or were not what they should be; then the end of the command says more.
-func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff, far <-chan distant) (err error) {
+func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err error) {
 	if d.head, err = readHead(c.out); err != nil {
 		return &streamError{err}
 	}
@@ -194,7 +185,7 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff, far <
 	if err != nil {
 		return err
 	}
-	jobs := d.share(p, far)
+	jobs := d.share(ctx, p)
 	if len(jobs) == 0 {
 		c.tell(p.request)
 		return d.receive(ctx, c.out, p)

@@ -11,7 +11,7 @@ import (
 // share moves what several connections can do out of a plan and returns it as jobs: none where the
 // node is near or there is little to move. What the first connection moves while the others are made
 // stays.
-func (d *fetch) share(p *plan, far <-chan distant) []job {
+func (d *fetch) share(ctx context.Context, p *plan) []job {
 	var large, small int64
 	for _, r := range p.rests {
 		if n := r.entry.size - r.offset; n >= d.width.large {
@@ -28,9 +28,11 @@ func (d *fetch) share(p *plan, far <-chan distant) []job {
 	if large == 0 && small < d.width.first+d.width.each {
 		return nil
 	}
-	if p.node = <-far; p.node == nil {
+	node, ok := d.width.widen(ctx, d.runner)
+	if !ok {
 		return nil
 	}
+	p.node = node
 	d.divide(p)
 	jobs := d.newPieces(p.large).jobs()
 	for _, batch := range p.batches {

@@ -68,8 +68,8 @@ func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, s
 	if ctx.Err() != nil || u.stage == "" {
 		return nil
 	}
-	node := <-u.far
-	if node == nil {
+	node, ok := u.width.widen(ctx, u.runner)
+	if !ok {
 		return nil
 	}
 	var jobs []job

@@ -81,8 +81,7 @@ type sending struct {
 	dest   string // what the node made of Remote; kept for further attempts
 
 	// Of the newest attempt.
-	stage    string // the temporary folder on the node; set before it is known
-	far      chan distant
+	stage    string     // the temporary folder on the node; set before it is known
 	mu       sync.Mutex // guards what follows
 	result   Result
 	progress progress
@@ -224,15 +223,6 @@ func (u *sending) attempt(ctx context.Context, b *backoff) error {
 	u.result, u.stage = Result{Target: u.result.Target}, ""
 	u.progress = progress{sink: u.req.Report, step: u.req.Step, total: u.total}
 	u.mu.Unlock()
-	looking, cancel := context.WithCancel(ctx)
-	defer cancel()
-	u.far = make(chan distant, 1)
-	go func(far chan<- distant) {
-		defer close(far)
-		if node, ok := u.width.widen(looking, u.runner); ok {
-			far <- node
-		}
-	}(u.far)
 	c := converse(ctx, u.runner, u.script())
 	known := make(chan struct{})
 	var sendErr error
