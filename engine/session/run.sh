@@ -141,23 +141,41 @@ b_load() {
 	[ -n "$b_state" ]
 }
 
-b_show() {
-	printf '%s\n' "state=$b_state" "exit_code=$b_exit" "signal=$b_signal" "start=$b_start" "end=$b_end" \
-		"boot_id=$b_boot" "pid_ns=$b_pidns" "supervisor=$b_sup" "supervisor_ticks=$b_supticks" \
-		"group=$b_pgid" "group_ticks=$b_pgticks" "log_bytes=$b_bytes" "reason=$b_reason" "disk_full=$b_diskfull"
+# b_compose: the status as text, in b_text.
+b_compose() {
+	b_text="state=$b_state
+exit_code=$b_exit
+signal=$b_signal
+start=$b_start
+end=$b_end
+boot_id=$b_boot
+pid_ns=$b_pidns
+supervisor=$b_sup
+supervisor_ticks=$b_supticks
+group=$b_pgid
+group_ticks=$b_pgticks
+log_bytes=$b_bytes
+reason=$b_reason
+disk_full=$b_diskfull"
 }
 
 # b_save: writes the status whole and renames it.
 b_save() {
-	b_text=$(b_show)
+	b_compose
 	printf '%s\n' "$b_text" >"$b_dir/status.new" && b_same "$b_dir/status.new" && mv -f -- "$b_dir/status.new" "$b_dir/status"
 } 2>/dev/null
 
-# b_same FILE: it begins with b_text. Not every shell's printf reports a full disk.
+# b_same FILE: it begins with the lines of b_text. Not every shell's printf reports a full disk.
 b_same() {
-	case $(cat -- "$1" 2>/dev/null) in "$b_text"*) return 0 ;; esac
+	b_value=
+	while IFS= read -r b_line; do
+		b_value="$b_value$b_line"
+		[ "$b_value" != "$b_text" ] || return 0
+		b_value="$b_value
+"
+	done <"$1"
 	return 1
-}
+} 2>/dev/null
 
 b_final() {
 	case $b_state in exited | timeout | cancelled | refused) return 0 ;; esac
@@ -199,9 +217,9 @@ b_look() {
 }
 
 b_print() {
-	b_show
+	b_compose
 	b_sizeof "$b_dir/log"
-	printf 'log_size=%s\nnow=%s\n.\n' "$b_size" "$(date +%s)"
+	printf '%s\nlog_size=%s\nnow=%s\n.\n' "$b_text" "$b_size" "$(date +%s)"
 }
 
 # ---- modes -----------------------------------------------------------------------------------------
@@ -216,6 +234,7 @@ b_refuse() {
 		[ -z "$b_pgid" ] || kill -KILL "-$b_pgid"
 		IFS= read -r b_value <"$b_dir/watch" && kill -KILL "-$b_value"
 	fi 2>/dev/null
+	[ -z "$b_launched" ] || [ "$b_tmux" != 1 ] || tmux -L bifrost kill-session -t "=$b_name" >/dev/null 2>&1
 	[ -z "$b_newlog" ] || rm -f -- "$b_logfile"
 	rm -rf -- "$b_dir"
 	b_unlock
@@ -260,23 +279,23 @@ b_start_job() {
 	trap 'b_refuse interrupted "the start was interrupted"' HUP INT TERM
 	. "$b_dir/spec"
 	unset TMUX TMUX_PANE
-	for b_tool in setsid mkfifo tail df ls mv rm cat ln readlink tr date sleep; do
+	for b_tool in setsid mkfifo tail df ls wc mv rm cat ln readlink tr date sleep; do
 		command -v "$b_tool" >/dev/null 2>&1 || b_refuse tool "$b_tool"
 	done
 	b_began $$ || b_refuse tool /proc
 	[ -d "$b_workdir" ] || b_refuse workdir "no such folder on the node"
-	b_value=$(cd "$b_workdir" 2>&1) || b_refuse workdir_denied "$b_value"
+	[ -x "$b_workdir" ] || b_value=$(cd "$b_workdir" 2>&1) || b_refuse workdir_denied "$b_value"
 	for b_value in "${b_dir%/*}"/*/env; do # secrets of starts that a crash of the node cut short
 		[ ! -f "$b_value" ] || [ "$b_value" = "$b_dir/env" ] || (b_dir=${b_value%/env} && b_look)
 	done
 	b_lockfile=$b_sessions/$b_name.lock
-	mkdir -p -- "$b_sessions" 2>/dev/null || b_refuse internal "cannot make $b_sessions"
+	[ -d "$b_sessions" ] || mkdir -p -- "$b_sessions" 2>/dev/null || b_refuse internal "cannot make $b_sessions"
 	b_lock
 
 	b_old=
 	{ IFS= read -r b_old <"$b_sessions/$b_name"; } 2>/dev/null
 	b_olddir=${b_dir%/*}/$b_old
-	if [ -n "$b_old" ] && [ -f "$b_olddir/run.sh" ]; then
+	if [ -n "$b_old" ] && [ -f "$b_olddir/run.sh" ] && { ! b_load "$b_olddir/status" || ! b_final; }; then
 		b_value=$(sh "$b_olddir/run.sh" read "$b_olddir")
 		case $b_value in "state=running"* | "state=starting"*)
 			[ "$b_replace" = 1 ] || b_refuse conflict "$b_old"
@@ -305,8 +324,14 @@ b_start_job() {
 
 	# The outer setsid makes a group leader, the inner one cannot become one and so forks: the
 	# supervisor leaves the session without "&", which would make it ignore INT and QUIT for ever.
+	# The job says on the pipe that it is recorded as running; where nobody gets that far, the pipe ends.
 	b_launched=1
-	setsid setsid sh "$b_dir/run.sh" supervise "$b_dir" "$b_umask" $$ </dev/null >/dev/null 2>"$b_dir/messages"
+	b_note=$(
+		setsid setsid sh "$b_dir/run.sh" supervise "$b_dir" "$b_umask" $$ "$b_myboot" "$b_mypidns" </dev/null 2>"$b_dir/messages" | {
+			[ "$b_tmux" != 1 ] || b_open_window
+			read -r b_line
+		}
+	)
 	b_tries=0
 	while :; do
 		b_load
@@ -329,33 +354,37 @@ b_start_job() {
 	done
 	trap : HUP INT TERM # from here on it runs, whatever happens to this connection
 
-	if [ "$b_tmux" = 1 ]; then
-		if command -v tmux >/dev/null 2>&1; then
-			tmux -L bifrost kill-session -t "=$b_name" >/dev/null 2>&1
-			# A server that ends just now, with its last session, takes the new one along: again.
-			b_tries=0
-			until b_note=$(tmux -u -L bifrost -f /dev/null new-session -d -s "$b_name" -x 200 -y 50 \
-				sh "$b_dir/run.sh" view "$b_dir" "$b_sup" "$b_supticks" 2>&1 </dev/null); do
-				b_tries=$((b_tries + 1))
-				[ $b_tries -lt 5 ] || break
-				b_nap 0.1
-			done
-			if [ $b_tries -lt 5 ]; then
-				b_intmux=1
-			else
-				b_note=$(printf %s "${b_note:-tmux failed}" | tr '\n' ' ')
-			fi
-		else
-			b_note="tmux is not installed"
-		fi
-	fi
+	[ "$b_tmux" != 1 ] || [ -n "$b_note" ] || b_intmux=1
 	b_unlock
 	b_load
 	# Should the answer be lost, the client reads it here.
-	b_text=$(printf 'replaced=%s\ntmux=%s\nnote=%s\n' "$b_replaced" "$b_intmux" "$b_note")
+	b_text="replaced=$b_replaced
+tmux=$b_intmux
+note=$b_note"
 	{ printf '%s\n' "$b_text" >"$b_dir/started.new" && mv -f -- "$b_dir/started.new" "$b_dir/started"; } 2>/dev/null
 	printf 'home=%s\n%s\n' "$HOME" "$b_text"
 	b_print
+}
+
+# b_open_window: a tmux session in which the log is shown; prints why there is none. It takes as long as
+# the start of the job does, and so happens beside it.
+b_open_window() {
+	command -v tmux >/dev/null 2>&1 || {
+		printf 'tmux is not installed'
+		return
+	}
+	# A session that shows an earlier job goes first. A server that ends just now, with its last
+	# session, takes the new one along: again.
+	b_tries=0
+	until b_note=$(tmux -u -L bifrost -f /dev/null new-session -d -s "$b_name" -x 200 -y 50 \
+		sh "$b_dir/run.sh" view "$b_dir" 2>&1 </dev/null); do
+		b_tries=$((b_tries + 1))
+		[ $b_tries -lt 5 ] || {
+			printf %s "${b_note:-tmux failed}" | tr '\n' ' '
+			return
+		}
+		tmux -L bifrost kill-session -t "=$b_name" >/dev/null 2>&1 || b_nap 0.1
+	done
 }
 
 # The supervisor. It is the parent of the job and waits for it in the foreground: children started
@@ -368,7 +397,7 @@ b_supervise() {
 	. "$b_dir/spec"
 	b_load
 	[ "$b_sup" = "$2" ] || exit 1 # the start that wanted this was given up, and another made the folder
-	b_here
+	b_myboot=$3 b_mypidns=$4
 	b_began $$
 	b_boot=$b_myboot b_pidns=$b_mypidns b_sup=$$ b_supticks=$b_ticks b_start=$(date +%s)
 	b_save || exit 1
@@ -377,12 +406,11 @@ b_supervise() {
 	printf '%4096s\n' ' ' >"$b_dir/final"
 	printf '%1024s\n' ' ' >"$b_dir/verdict"
 	printf 'bifrost\n' >"$b_dir/events"
-	b_sizeof "$b_dir/final" && [ "$b_size" = 4097 ] && b_sizeof "$b_dir/verdict" && [ "$b_size" = 1025 ] || exit 1
+	set -- $(wc -c final verdict)
+	[ "$1 $3" = "4097 1025" ] || exit 1
 
 	b_log=$b_dir/log
-	if ! b_value=$({ : >"$b_log"; } 2>&1); then
-		b_give_up log "$b_value"
-	fi
+	true >"$b_log" || b_give_up log "$({ : >"$b_log"; } 2>&1)"
 	mkfifo "$b_dir/control" || b_give_up internal "cannot make a fifo in $b_dir"
 	exec 9<>"$b_dir/control"
 	setsid sh "$b_dir/run.sh" watch "$b_dir" $$ "$b_supticks" 8<"$b_dir/control" 9>&- </dev/null >/dev/null 2>&1 &
@@ -436,7 +464,7 @@ b_supervise() {
 
 # b_finish: the last word. Nobody else can say it, so it is tried again where the disk refuses.
 b_finish() {
-	b_text=$(b_show)
+	b_compose
 	b_tries=0
 	until { printf '%s\n' "$b_text" 1<>"$b_dir/final" && b_same "$b_dir/final"; } 2>/dev/null; do
 		b_tries=$((b_tries + 1))
@@ -507,18 +535,22 @@ b_watch_job() {
 # on, this is the leader of the group that the supervisor judges.
 b_become_job() {
 	b_umask=$1
-	exec </dev/null >>"$b_dir/log" 2>&1
+	exec 8>&1 </dev/null >>"$b_dir/log" 2>&1
 	. "$b_dir/spec"
 	b_load
 	cd "$b_workdir" || b_deny workdir "no such folder on the node"
 	b_env=$(cat -- "$b_dir/env") || b_deny internal "cannot read the environment"
 	rm -f -- "$b_dir/env"
 	[ ! -e "$b_dir/env" ] || b_deny internal "cannot remove the environment's file"
-	b_value=$( (eval "$b_env") 2>&1) || b_deny env "$b_value"
+	b_value=$(exec 2>&1; eval "$b_env") || b_deny env "$b_value"
 	. "$b_dir/command"
 	b_began $$
 	b_state=running b_pgid=$$ b_pgticks=$b_ticks
 	b_save || b_deny space "$b_dir"
+	trap : PIPE # whoever started it may be gone
+	echo running >&8 2>/dev/null
+	trap - PIPE
+	exec 8>&-
 	umask "$b_umask"
 	# Nothing but the command may be looked up with the PATH and the libraries of the job.
 	eval "$b_env"
@@ -560,9 +592,12 @@ b_cancel() {
 # What the tmux session shows to whoever attaches: it is a window on the log, no part of the job.
 b_view() {
 	trap : INT QUIT TSTP
+	while b_load && [ "$b_state" = starting ] && b_alive "$b_sup" "$b_supticks"; do
+		b_nap 0.1
+	done
 	tail -n 1000 -f "$b_dir/log" &
 	b_tail=$!
-	while b_load && ! b_final && b_alive "$1" "$2"; do
+	while b_load && ! b_final && b_alive "$b_sup" "$b_supticks"; do
 		sleep 1
 	done
 	kill $b_tail
@@ -573,7 +608,7 @@ start)
 	b_umask=$3
 	b_start_job
 	;;
-supervise) b_supervise "$3" "$4" ;;
+supervise) b_supervise "$3" "$4" "$5" "$6" ;;
 watch) b_watch_job "$3" "$4" ;;
 job)
 	b_begin=$3
@@ -585,6 +620,6 @@ read)
 	b_print
 	;;
 cancel) b_cancel "$3" ;;
-view) b_view "$3" "$4" ;;
+view) b_view ;;
 *) exit 2 ;;
 esac

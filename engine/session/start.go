@@ -132,7 +132,7 @@ func (s Spec) private() string {
 umask 077
 b_made= b_written=
 trap '[ -z "$b_made" ] || rm -rf -- "$b_dir"; exit 143' HUP INT TERM
-b_error=$(mkdir -p -- "${b_dir%/*}" 2>&1 && mkdir -- "$b_dir" 2>&1) && b_made=1 &&
+{ mkdir -- "$b_dir" 2>/dev/null || b_error=$(mkdir -p -- "${b_dir%/*}" 2>&1 && mkdir -- "$b_dir" 2>&1); } && b_made=1 &&
 printf 'state=starting\nsupervisor=%s\nreason=\n' $$ >"$b_dir/status" &&
 `)
 	write := func(name, text string) {

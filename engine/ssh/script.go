@@ -87,17 +87,31 @@ func encodeShell() encoded {
 
 // read returns e with cmd as what its reader reads.
 func (e encoded) read(cmd Command) encoded {
-	e.stdin = []byte(cmd.Private + "\n" + cmd.Script + "\n" + e.end + "\n")
+	text := cmd.Private + "\n" + cmd.Script + "\n" + e.end + "\n"
+	if cmd.Stdin == nil && cmd.Pty == nil && len(text) > wholeFromBytes {
+		text = "all-" + e.end + "\n" + text
+	}
+	e.stdin = []byte(text)
 	return e
 }
 
+// wholeFromBytes is the length from which on a process that reads a text whole costs less than read.
+const wholeFromBytes = 4000
+
 // readerScript reads lines up to END and evaluates them. read takes one byte at a time and nothing
 // beyond the newline in every shell, so what follows is left for the command as its stdin. Lines are
-// gathered in two steps, which keeps the copying of long scripts small.
+// gathered in two steps, which keeps the copying of long scripts small. Where nothing follows, a first
+// line says so, and the whole is read at once.
 const readerScript = `unset _s _t _n _l
 _s= _t= _n=0
 while IFS= read -r _l; do
-if [ "$_l" = END ]; then _n=end; break; fi
+case $_l in
+END) _n=end; break ;;
+all-END)
+_t=$(cat)
+case $_t in *END) _t=${_t%END} _n=end ;; esac
+break ;;
+esac
 _t="$_t$_l
 "
 _n=$((_n+1))
