@@ -43,7 +43,13 @@ type keepalive struct{ Interval, Limit time.Duration }
 
 var errSilent = errors.New("the node does not answer any more")
 
+// headroom is never written to, so it takes no memory; but the garbage collector, which runs when the heap
+// has doubled, counts it. x/crypto makes a slice of each packet that it reads, and without headroom a heap
+// of 4 MB is collected hundreds of times for a gigabyte, which takes longer than to decrypt it.
+var headroom = sync.OnceValue(func() []byte { return make([]byte, 32<<20) })
+
 func newConn(c gossh.Conn, w *wire, chans <-chan gossh.NewChannel, reqs <-chan *gossh.Request, k keepalive, wg *sync.WaitGroup) *conn {
+	_ = headroom()
 	n := &conn{ssh: c, wire: w, wg: wg, dead: make(chan struct{}), limit: knownLimit(string(c.ServerVersion()))}
 	wg.Go(func() { gossh.DiscardRequests(reqs) })
 	wg.Go(func() {
@@ -167,23 +173,41 @@ type wire struct {
 	reads atomic.Int32
 	quick func() // sets TCP_QUICKACK; nil where there is no such thing
 
+	// Of the one goroutine that reads: what the kernel gave and nobody has asked for yet. x/crypto asks for
+	// a packet of 32 kB in two or three reads, and each is a system call otherwise.
+	space, ahead []byte
+
 	mu     sync.Mutex
 	first  []byte
 	failed error // of Read
 }
 
-// quickReads is how many reads are acknowledged at once: the handshake takes about 60, most of them
-// single bytes of the version line.
+const readAhead = 128 << 10 // bytes
+
+// quickReads is how many reads are acknowledged at once: more than the handshake takes.
 const quickReads = 200
 
 func newWire(c net.Conn) *wire {
-	w := &wire{Conn: c, quick: quickAck(c)}
+	w := &wire{Conn: c, quick: quickAck(c), space: make([]byte, readAhead)}
 	w.last.Store(time.Now().UnixNano())
 	return w
 }
 
 func (w *wire) Read(b []byte) (int, error) {
-	n, err := w.Conn.Read(b)
+	if len(w.ahead) == 0 {
+		if err := w.fetch(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(b, w.ahead)
+	w.ahead = w.ahead[n:]
+	return n, nil
+}
+
+// fetch reads what the kernel has. After an error there is nothing more.
+func (w *wire) fetch() error {
+	n, err := w.Conn.Read(w.space)
+	w.ahead = w.space[:n]
 	if n > 0 {
 		w.last.Store(time.Now().UnixNano())
 	}
@@ -199,11 +223,14 @@ func (w *wire) Read(b []byte) (int, error) {
 		}
 		w.mu.Lock()
 		if room := 256 - len(w.first); room > 0 {
-			w.first = append(w.first, b[:min(n, room)]...)
+			w.first = append(w.first, w.space[:min(n, room)]...)
 		}
 		w.mu.Unlock()
 	}
-	return n, err
+	if n > 0 {
+		return nil
+	}
+	return err
 }
 
 // quiet is the wall time since the peer was last heard; it counts while this machine sleeps.
