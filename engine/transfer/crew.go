@@ -24,33 +24,41 @@ type distant interface {
 // is counted in round trips: a further connection is ready after about ten of them, in which the first
 // one moves 20 MiB at most. So what decides is the amount, not the distance, as long as there is one.
 type width struct {
-	trip   time.Duration // shortest round trip for which it is worth it
-	first  int64         // bytes that the first connection moves meanwhile
-	part   int64         // bytes that one command on a further connection moves
-	large  int64         // bytes from which on a file is moved in parts
-	each   int64         // bytes for which one more connection is made
-	most   int           // further connections
-	greet  int           // of them, in their handshake at a time: sshd drops some from the eleventh on
-	at     int           // commands at a time on each
-	memory int64         // bytes that may wait for the part before them
+	trip    time.Duration // shortest round trip for which it is worth it
+	first   int64         // bytes that the first connection moves meanwhile
+	part    int64         // bytes that one command on a further connection moves
+	large   int64         // bytes from which on a file is moved by commands of its own; 0 is never
+	stretch int64         // bytes of a large file that an upload compares at a time; a multiple of part
+	late    int64         // bytes from which on the sum of a file comes beside it, and not before it; 0 is never
+	each    int64         // bytes for which one more connection is made
+	most    int           // further connections
+	greet   int           // of them, in their handshake at a time: sshd drops some from the eleventh on
+	at      int           // commands at a time on each
+	memory  int64         // bytes that may wait for the part before them
 }
 
 func defaultWidth() width {
 	return width{
-		trip: 15 * time.Millisecond, first: 8 << 20, part: 2 << 20, large: 32 << 20, each: 8 << 20,
+		trip: 15 * time.Millisecond, first: 8 << 20, part: 2 << 20, large: 32 << 20, late: 32 << 20, stretch: 64 << 20, each: 8 << 20,
 		most: 15, greet: 8, at: 2, memory: 64 << 20,
 	}
 }
 
-// widen returns runner as one that makes further connections, if it is one whose node is far enough. Ask it
-// when the first connection is open: its handshake has told.
-func (w width) widen(ctx context.Context, runner ssh.Runner) (distant, bool) {
+// isLate says whether the node does not sum a file of that size when it lists it.
+func (w width) isLate(size int64) bool { return w.late > 0 && blocks(size) >= blocks(w.late) }
+
+// isLarge says whether so many bytes of a file are moved by commands of their own.
+func (w width) isLarge(size int64) bool { return w.large > 0 && size >= w.large }
+
+// isFar says whether runner makes further connections and its node is far enough for them. Ask it when the
+// first connection is open: its handshake has told.
+func (w width) isFar(ctx context.Context, runner ssh.Runner) bool {
 	far, ok := runner.(distant)
 	if !ok || w.most == 0 {
-		return nil, false
+		return false
 	}
 	trip, err := far.RoundTrip(ctx)
-	return far, err == nil && trip >= w.trip
+	return err == nil && trip >= w.trip
 }
 
 // A job moves a part of a transfer by one command on whatever connection it is given. It must be safe to
@@ -65,7 +73,7 @@ type job struct {
 // that breaks had taken is done by another one.
 type crew struct {
 	width  width
-	node   distant
+	node   ssh.Runner
 	cancel context.CancelFunc
 	hands  sync.WaitGroup // further connections
 
@@ -76,15 +84,17 @@ type crew struct {
 	err     error
 }
 
-// newCrew begins to make connections for so many bytes. finish must be called.
-func newCrew(ctx context.Context, w width, node distant, todo []job, bytes int64) *crew {
+// newCrew begins to make connections for so many bytes; for 0 the first one does all. finish must be called.
+func newCrew(ctx context.Context, w width, node ssh.Runner, todo []job, bytes int64) *crew {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &crew{width: w, node: node, cancel: cancel, todo: todo}
 	c.changed.L = &c.mu
 	context.AfterFunc(ctx, c.wake)
-	greeting := make(chan struct{}, w.greet)
-	for range min(int64(w.most), bytes/w.each) {
-		c.hands.Go(func() { c.connect(ctx, greeting) })
+	if far, ok := node.(distant); ok && bytes > 0 {
+		greeting := make(chan struct{}, w.greet)
+		for range min(int64(w.most), bytes/w.each) {
+			c.hands.Go(func() { c.connect(ctx, far, greeting) })
+		}
 	}
 	return c
 }
@@ -96,13 +106,13 @@ func (c *crew) wake() {
 }
 
 // connect makes a connection and works on it. Whatever is wrong with it, the others go on.
-func (c *crew) connect(ctx context.Context, greeting chan struct{}) {
+func (c *crew) connect(ctx context.Context, far distant, greeting chan struct{}) {
 	select {
 	case greeting <- struct{}{}:
 	case <-ctx.Done():
 		return
 	}
-	node, err := c.node.Beside()
+	node, err := far.Beside()
 	if err == nil {
 		defer node.Close()
 		err = node.Connect(ctx)

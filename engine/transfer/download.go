@@ -125,7 +125,8 @@ func (d *fetch) rounds(ctx context.Context, again retry) error {
 func (d *fetch) round(ctx context.Context, b *backoff) error {
 	steps := d.steps
 	d.head, d.list, d.tried = head{}, nil, maps.Clone(d.attempts)
-	c := converse(ctx, d.runner, downloadScript(d.remote))
+	c := converse(ctx, d.runner, downloadScript(d.remote, d.width))
+	d.stderr = &c.stderr
 	err := d.exchange(ctx, c, b)
 	var broken *streamError
 	stop := err != nil && (!errors.As(err, &broken) || errors.Is(err, errProtocol))
@@ -179,7 +180,14 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err 
 		}
 		list.entries[0].name = d.name
 	}
+	for i := range list.entries {
+		e := &list.entries[i]
+		e.late = e.isFile() && !e.hashed && d.width.isLate(e.size)
+	}
 	d.list = list
+	if err := d.sumPresent(ctx); err != nil {
+		return err
+	}
 	p, err := d.plan(ctx)
 	defer p.close()
 	if err != nil {
@@ -190,13 +198,22 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err 
 		c.tell(p.request)
 		return d.receive(ctx, c.out, p)
 	}
-	crew := newCrew(ctx, d.width, p.node, jobs, p.bytes)
+	late := d.sumLate(ctx, p)
+	defer late.stop()
+	bytes := p.bytes
+	if !p.far {
+		bytes = 0 // on the one connection that there is
+	}
+	crew := newCrew(ctx, d.width, d.runner, jobs, bytes)
 	defer crew.stop()
 	c.tell(p.request)
 	if err := d.receive(ctx, c.out, p); err != nil {
 		return err
 	}
-	return crew.finish(ctx)
+	if err := crew.finish(ctx); err != nil {
+		return err
+	}
+	return late.finish()
 }
 
 // settle looks at what did not come in a round that ended by itself. Its error is errChanged when
@@ -222,7 +239,7 @@ func (d *fetch) settle(c *conversation, reason error, stepped bool) error {
 			d.failed[e.name] = "permission denied on the node"
 			continue
 		}
-		if e.isFile() && !e.hashed && d.attempt(e.name) {
+		if e.isFile() && !e.hashed && !e.late && d.attempt(e.name) {
 			stepped = true
 		}
 		if d.attempts[e.name] > 1 {

@@ -36,13 +36,16 @@ type fetch struct {
 	// Of the newest round.
 	head     head
 	list     *listing
-	unlisted []string // what the node could not list, in its words
+	unlisted []string          // what the node could not list, in its words
+	stderr   *tail             // what its commands say of what goes wrong
+	late     *sums             // those that come beside the files; nil where none do
+	here     map[string]digest // sums of files that are here, as far as they were needed early
 
 	afterLoss bool // the connection broke: a done file may have changed meanwhile
 
 	mu       sync.Mutex // guards the rest while several connections bring something
 	result   Result
-	done     map[string]digest // files that are complete here
+	done     map[string]digest // files that are complete here, and the keys of their contents
 	attempts map[string]int    // how often a file did not arrive as it was listed
 	tried    map[string]int    // of attempts, those before this round
 	failed   map[string]string // what will not arrive, and why
@@ -73,7 +76,7 @@ func (d *fetch) isDone(e *entry) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	have, ok := d.done[e.name]
-	return ok && (have == e.hash || !d.afterLoss)
+	return ok && (have == e.key() || !d.afterLoss)
 }
 
 // hasFailed says whether a file, or a folder above it, is given up.

@@ -40,12 +40,22 @@ type entry struct {
 	size   int64
 	mtime  int64 // unix seconds
 	hash   digest
-	hashed bool // false for a file that could not be read there
+	hashed bool // false for a file that could not be read there, or whose sum is late
+	late   bool // a large file, whose sum the node is asked for when it is known what it is for
 }
 
 func (e *entry) isDir() bool  { return e.mode&modeType == modeDir }
 func (e *entry) isFile() bool { return e.mode&modeType == modeFile }
 func (e *entry) isLink() bool { return e.mode&modeType == modeLink }
+
+// key tells contents apart. That of a file whose sum is late has to do without the sum, so two contents may
+// share it: whoever goes by it must look at the sum in the end.
+func (e *entry) key() digest {
+	if e.late {
+		return sha256.Sum256(fmt.Appendf(nil, "%d %d", e.size, e.mtime))
+	}
+	return e.hash
+}
 
 // describe names what an entry is that cannot be copied.
 func (e *entry) describe() string {
@@ -118,19 +128,24 @@ esac
 
 // listScript lists the folder in which the shell is, or the one file $p. Names without a newline
 // come one a line, the others as records that end with NUL, so that both coreutils (which escape
-// such names) and busybox (which does not) are understood.
-const listScript = hashScript + `export hash
+// such names) and busybox (which does not) are understood. Files of $late blocks of 512 bytes and more
+// are not summed; 0 is no such limit.
+const listScript = hashScript + `export hash late
+soon=
+[ $late = 0 ] || soon="-size -$late"
 record='for f do
 	s=$(stat $l -c "%f %s %Y" "$f") || continue
 	h=
-	[ -f "$f" ] && { [ -n "$l" ] || [ ! -L "$f" ]; } && h=$($hash <"$f")
+	z=${s#* }
+	z=$(((${z%% *} + 511) / 512))
+	[ -f "$f" ] && { [ -n "$l" ] || [ ! -L "$f" ]; } && { [ $late = 0 ] || [ $z -lt $late ]; } && h=$($hash <"$f")
 	h=${h%% *}
 	printf "%s %s %s\000" "$s" "${h:--}" "$f"
 done'
 if [ $kind = d ]; then
 	find . ! -path "*$nl*" -exec stat -c '%f %s %Y %n' {} +
 	echo "end $?"
-	find . -type f ! -path "*$nl*" -exec $hash {} +
+	find . -type f ! -path "*$nl*" $soon -exec $hash {} +
 	echo "end $?"
 	l= find . -path "*$nl*" -exec sh -c "$record" sh {} +
 	printf 'end %s\000' $?
@@ -145,11 +160,11 @@ fi
 // sendScript reads what is asked for, each item ended by NUL: "+OFFSET:LENGTH:./name" for a part of
 // a file, which comes first and raw, in exactly LENGTH bytes whatever happens to the file meanwhile;
 // "./name" for whole files and links, which come as tar archives, one after another. GNU tar takes a
-// backslash in a name for an escape unless told otherwise.
+// backslash in a name for an escape unless told otherwise, and writes 10 kB at a time.
 const sendScript = `t=-cf
 [ $kind = f ] && t=-chf
 u=
-case $(tar --version 2>/dev/null) in *GNU*) u=--no-unquote ;; esac
+case $(tar --version 2>/dev/null) in *GNU*) u='--no-unquote -b 128' ;; esac
 export t u
 xargs -0 sh -c 'while case ${1-} in +*) true ;; *) false ;; esac; do
 	s=${1#+}
@@ -161,9 +176,12 @@ done
 [ $# -eq 0 ] || exec tar $u $t - "$@"' sh
 `
 
-func downloadScript(remote remotePath) string {
-	return "p=" + ssh.QuotePath(remote.path) + "\n" + headScript + listScript + sendScript
+func downloadScript(remote remotePath, w width) string {
+	return fmt.Sprintf("p=%s\nlate=%d\n", ssh.QuotePath(remote.path), blocks(w.late)) + headScript + listScript + sendScript
 }
+
+// blocks is how find counts a size.
+func blocks(size int64) int64 { return (size + 511) / 512 }
 
 // batchScript is for a command that only sends.
 func batchScript(remote remotePath) string {

@@ -36,10 +36,12 @@ type piece struct {
 func (d *fetch) newPieces(files []*rest) *pieces {
 	p := &pieces{fetch: d, ahead: int(d.width.memory / d.width.part), held: make(map[int][]byte)}
 	for _, f := range files {
-		for offset := f.offset; offset < f.entry.size; {
+		for offset := f.offset; ; {
 			end := min((offset/d.width.part+1)*d.width.part, f.entry.size)
 			p.list = append(p.list, piece{f, offset, end - offset})
-			offset = end
+			if offset = end; offset == f.entry.size {
+				break
+			}
 		}
 	}
 	return p
@@ -69,13 +71,16 @@ func (p *pieces) bring(ctx context.Context, runner ssh.Runner, i int) error {
 	if p.fetch.isOver(pc.of.entry) {
 		return p.deliver(i, nil)
 	}
+	if pc.length == 0 { // all of the file is here but for its sum
+		return p.deliver(i, []byte{})
+	}
 	skip := pc.offset / blockSize
 	count := (pc.offset+pc.length+blockSize-1)/blockSize - skip
 	content := &exactly{buf: p.buffer(), most: int(count * blockSize), count: p.fetch.count}
 	defer content.end()
 	err := runner.Run(ctx, ssh.Command{
-		Script: fmt.Sprintf("exec dd bs=%d skip=%d count=%d if=%s 2>/dev/null", blockSize, skip, count, ssh.Quote(p.fetch.remoteFile(pc.of.entry))),
-		Stdout: content,
+		Script: p.fetch.readScript(pc.of.entry, fmt.Sprintf("skip=%d count=%d", skip, count)),
+		Stdout: content, Stderr: p.fetch.stderr,
 	})
 	switch {
 	case err == nil, isExit(err), errors.Is(err, errOver):
@@ -115,26 +120,21 @@ func (p *pieces) deliver(i int, b []byte) error {
 			return err
 		}
 		delete(p.held, p.next)
-		if b != nil {
+		if len(b) > 0 {
 			p.free = append(p.free, b)
 		}
 		p.next++
 	}
 }
 
-func (p *pieces) write(pc piece, b []byte) (err error) {
+func (p *pieces) write(pc piece, b []byte) error {
 	f, d := pc.of, p.fetch
 	if b == nil || d.isOver(f.entry) {
-		if f.part != nil {
-			f.part.discard()
-			f.part = nil
-		}
+		f.drop()
 		return nil
 	}
-	if f.part == nil {
-		if f.part, err = d.newPart(f.entry); f.part == nil {
-			return err
-		}
+	if err := d.begin(f); f.part == nil {
+		return err
 	}
 	if _, err := f.part.Write(b[int64(len(b))-pc.length:]); err != nil {
 		return d.writeError(f.part, err)
@@ -142,9 +142,7 @@ func (p *pieces) write(pc piece, b []byte) (err error) {
 	if pc.offset+pc.length < f.entry.size {
 		return nil
 	}
-	part := f.part
-	f.part = nil
-	return d.complete(part, f.entry)
+	return d.arrived(f)
 }
 
 // buffer returns an empty one for a piece.

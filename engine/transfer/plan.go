@@ -24,8 +24,8 @@ type plan struct {
 
 	remoteBase, localName string // of a single file: its names there and here
 
-	// What goes over several connections, if any does.
-	node    distant
+	// What commands of their own bring.
+	far     bool       // over further connections too
 	large   []*rest    // from their offset on, in the order in which they are written
 	batches [][]*entry // whole files
 	bytes   int64      // of both
@@ -85,7 +85,7 @@ func (d *fetch) plan(ctx context.Context) (*plan, error) {
 			}
 		case !e.isFile():
 			d.warn(e.name, "is "+e.describe()+": not fetched")
-		case !e.hashed || d.isDone(e):
+		case !e.hashed && !e.late || d.isDone(e):
 		default:
 			if err := d.planFile(p, e, parts); err != nil {
 				return p, err
@@ -184,8 +184,8 @@ func (d *fetch) planFile(p *plan, e *entry, parts map[string]map[string][]string
 	case info.IsDir():
 		d.failed[e.name] = "a folder is here where a file must go"
 		return nil
-	case info.Mode().IsRegular() && info.Size() == e.size && d.hashFile(e.name) == e.hash:
-		d.done[e.name] = e.hash
+	case info.Mode().IsRegular() && info.Size() == e.size && e.hashed && d.hashFile(e.name) == e.hash:
+		d.done[e.name] = e.key()
 		d.result.Skipped++
 		d.steps++
 		mtime := time.Unix(e.mtime, 0)
@@ -202,7 +202,7 @@ func (d *fetch) planFile(p *plan, e *entry, parts map[string]map[string][]string
 	if parts[dir] == nil {
 		parts[dir] = d.partsIn(dir)
 	}
-	own := path.Base(partName(e.name, e.hash))
+	own := path.Base(partName(e.name, e.key()))
 	resumable := false
 	for _, name := range parts[dir][partBase(base)] {
 		if name == own {
@@ -225,7 +225,7 @@ func (d *fetch) planFile(p *plan, e *entry, parts map[string]map[string][]string
 // planRest looks at the part of a file that an earlier attempt left. taken says that nothing else
 // is to be asked for.
 func (d *fetch) planRest(p *plan, e *entry) (taken bool, err error) {
-	part, err := openPart(d.root, e.name, e.hash)
+	part, err := openPart(d.root, e.name, e.key())
 	if err != nil {
 		return false, nil // asked for as a whole, which meets the same error and tells it
 	}
@@ -241,7 +241,7 @@ func (d *fetch) planRest(p *plan, e *entry) (taken bool, err error) {
 		part.close()
 		return false, &localError{d.root.Name(), err}
 	}
-	if part.size == e.size {
+	if part.size == e.size && e.hashed {
 		if !part.matches(e.hash) {
 			part.discard()
 			return false, nil
@@ -280,6 +280,9 @@ func (d *fetch) partsIn(dir string) map[string][]string {
 // hashFile returns the sha256 of a file that is here, or nothing when it cannot be read, which
 // makes it one that differs.
 func (d *fetch) hashFile(name string) (sum digest) {
+	if sum, ok := d.here[name]; ok {
+		return sum
+	}
 	f, err := d.root.OpenFile(name, os.O_RDONLY, 0)
 	if err != nil {
 		return sum

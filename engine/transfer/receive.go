@@ -72,16 +72,20 @@ func (d *fetch) receiveRest(ctx context.Context, r io.Reader, rest *rest) error 
 		return err // the plan's owner keeps the part
 	}
 	rest.part = nil
-	return d.complete(part, e)
+	return d.complete(part, rest, e.hash)
 }
 
 // complete gives a file whose end has arrived its name, if it is the one that was listed. If not, either
 // the beginning was not what it seemed or the end is new: the next round starts over.
-func (d *fetch) complete(part *part, e *entry) error {
-	if part.matches(e.hash) {
-		return d.publish(part, e)
+func (d *fetch) complete(part *part, rest *rest, sum digest) error {
+	if part.matches(sum) {
+		return d.publish(part, rest.entry)
 	}
 	part.discard()
+	if rest.offset == 0 {
+		d.attempt(rest.entry.name)
+		return nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.steps++
@@ -175,7 +179,7 @@ func (d *fetch) sumOf(name string) (digest, bool) {
 // newPart opens an empty part for a file. Without a part and without an error the file has failed,
 // and the others go on.
 func (d *fetch) newPart(e *entry) (*part, error) {
-	part, err := openPart(d.root, e.name, e.hash)
+	part, err := openPart(d.root, e.name, e.key())
 	if err == nil {
 		if err = part.restart(); err == nil {
 			return part, nil
@@ -204,7 +208,7 @@ func (d *fetch) publish(part *part, e *entry) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.done[e.name] = e.hash
+	d.done[e.name] = e.key()
 	d.result.Files++
 	d.steps++
 	return nil

@@ -23,7 +23,7 @@ import (
 const (
 	treeName  = "t"     // the folder with what is uploaded
 	largeName = "large" // number in the folder "parts" and name, each ended by NUL, of files that came beside the archive
-	sumsName  = "sums"  // lines for sha256sum -c
+	sumsName  = "sums"  // lines for sha256sum -c, of the other files
 	oddName   = "odd"   // sum and name, each ended by NUL, of files that no such line can name
 	doneName  = "done"  // nothing; that it is there says that the archive is whole
 )
@@ -54,7 +54,7 @@ t=$(mktemp -d "$w.bifrost-upload.XXXXXX") || exit 1
 trap 'cd /; rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$t" && mkdir parts t || exit 1
-printf '%s\000' "$dest" "$(pwd)"
+` + hashScript + `printf '%s\000' "$dest" "$(pwd)" "$hash"
 tar -xpof - || {
 	df -Pk . | { read -r x; read -r x x x free x; echo "bifrost-free $free" >&2; }
 	exit 1
@@ -66,7 +66,7 @@ if [ -s ../large ]; then
 	xargs -0 -n 2 sh -c 'p=../parts/$1
 	{ [ -f "$p" ] || : >"$p"; } && chmod "$(stat -c %a "$2")" "$p" && touch -r "$2" "$p" && mv -f "$p" "$2" || exit 255' sh <../large || exit 1
 fi
-` + hashScript + `# What sums faster than sha256sum has no -c.
+# What sums faster than sha256sum has no -c.
 same() {
 	[ "$hash" != sha256sum ] || return 1
 	sed 's/^[0-9a-f]*  //' ../sums | tr '\n' '\000' | xargs -0 $hash 2>/dev/null | sed 's/ \*/  /' >../got
@@ -134,9 +134,16 @@ func (u *sending) send(ctx context.Context, w io.Writer, known <-chan struct{}, 
 		}
 	}
 	s := u.split()
-	crew := make(chan *crew, 1)
-	go func() { crew <- u.gather(ctx, s, known, stderr) }()
+	crew, rest := make(chan *crew, 1), make(chan []*item, 1)
+	go func() {
+		c, more := u.gather(ctx, s, known, stderr)
+		rest <- more
+		crew <- c
+	}()
 	err := u.sendItems(tw, s.first, buf, u.count)
+	if err == nil {
+		err = u.sendItems(tw, <-rest, buf, u.count)
+	}
 	if c := <-crew; c != nil {
 		defer c.stop()
 		if err == nil {
@@ -146,7 +153,7 @@ func (u *sending) send(ctx context.Context, w io.Writer, known <-chan struct{}, 
 			err = u.sendBeside(tw, s)
 		}
 	} else if err == nil {
-		err = u.sendItems(tw, s.others(), buf, u.count)
+		err = u.sendItems(tw, s.large, buf, u.count)
 	}
 	if err != nil {
 		return err
@@ -159,7 +166,7 @@ func (u *sending) send(ctx context.Context, w io.Writer, known <-chan struct{}, 
 	var sums, odd, large bytes.Buffer
 	for i := range u.items {
 		switch it := &u.items[i]; {
-		case !it.info.Mode().IsRegular():
+		case !it.info.Mode().IsRegular() || it.beside: // the latter was compared piece by piece
 		case strings.ContainsAny(it.name, "\n\r\\"):
 			fmt.Fprintf(&odd, "%s\x00./%s\x00", it.sum, it.name)
 		default:
@@ -191,7 +198,9 @@ func (u *sending) sendItems(tw *tar.Writer, items []*item, buf []byte, count fun
 		if err != nil {
 			return err
 		}
-		it.sum = sum
+		if sum != "" { // a folder is in several archives
+			it.sum = sum
+		}
 	}
 	return nil
 }

@@ -8,37 +8,42 @@ import (
 	"github.com/bifrost-run/bifrost/engine/ssh"
 )
 
-// share moves what several connections can do out of a plan and returns it as jobs: none where the
-// node is near or there is little to move. What the first connection moves while the others are made
-// stays.
+// share moves what commands of their own can do out of a plan and returns it as jobs: large files, and,
+// where the node is far and there is much to move, batches of small ones. What the first connection moves
+// while further ones are made stays.
 func (d *fetch) share(ctx context.Context, p *plan) []job {
-	var large, small int64
+	large, small := false, int64(0)
 	for _, r := range p.rests {
-		if n := r.entry.size - r.offset; n >= d.width.large {
-			large += n
-		}
+		large = large || d.isLarge(r.entry, r.offset)
 	}
 	for _, e := range p.want {
-		if e.size >= d.width.large {
-			large += e.size
+		if d.isLarge(e, 0) {
+			large = true
 		} else {
 			small += e.size
 		}
 	}
-	if large == 0 && small < d.width.first+d.width.each {
+	if !large && small < d.width.first+d.width.each {
 		return nil
 	}
-	node, ok := d.width.widen(ctx, d.runner)
-	if !ok {
+	p.far = d.width.isFar(ctx, d.runner)
+	if !large && !p.far {
 		return nil
 	}
-	p.node = node
 	d.divide(p)
+	if !p.far {
+		return d.streams(p.large)
+	}
 	jobs := d.newPieces(p.large).jobs()
 	for _, batch := range p.batches {
 		jobs = append(jobs, job{run: func(ctx context.Context, runner ssh.Runner) error { return d.bringBatch(ctx, runner, batch) }})
 	}
 	return jobs
+}
+
+// isLarge says whether a file from some offset on is worth commands of its own.
+func (d *fetch) isLarge(e *entry, offset int64) bool {
+	return e.isFile() && (e.late || d.width.isLarge(e.size-offset))
 }
 
 // fileOverhead is about what a file costs in an archive beside its content, in bytes.
@@ -49,9 +54,9 @@ func (d *fetch) divide(p *plan) {
 	rests, names := p.rests, p.names
 	p.rests, p.names = nil, nil
 	for _, r := range rests {
-		if n := r.entry.size - r.offset; n >= d.width.large {
+		if d.isLarge(r.entry, r.offset) {
 			p.large = append(p.large, r)
-			p.bytes += n
+			p.bytes += r.entry.size - r.offset
 		} else {
 			p.rests = append(p.rests, r)
 		}
@@ -61,10 +66,10 @@ func (d *fetch) divide(p *plan) {
 	for _, name := range names {
 		e := p.want[name]
 		switch {
-		case e.isFile() && e.size >= d.width.large:
+		case d.isLarge(e, 0):
 			p.large = append(p.large, &rest{entry: e})
 			p.bytes += e.size
-		case first < d.width.first:
+		case !p.far || first < d.width.first:
 			first += e.size + fileOverhead
 			p.names = append(p.names, name)
 			continue
@@ -119,10 +124,10 @@ func (d *fetch) bringBatch(ctx context.Context, runner ssh.Runner, batch []*entr
 	return nil
 }
 
-// remoteFile returns the path on the node of what was listed.
-func (d *fetch) remoteFile(e *entry) string {
+// nodeName returns the name of what was listed in the folder on the node.
+func (d *fetch) nodeName(e *entry) string {
 	if d.head.kind == 'f' {
-		return path.Join(d.head.where, path.Base(d.remote.path))
+		return path.Base(d.remote.path)
 	}
-	return path.Join(d.head.where, e.name)
+	return e.name
 }

@@ -4,12 +4,11 @@ import (
 	"archive/tar"
 	"bufio"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"sync/atomic"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
@@ -35,7 +34,7 @@ func (u *sending) split() *split {
 		case !it.info.Mode().IsRegular():
 			s.first = append(s.first, it)
 			continue
-		case size >= u.width.large:
+		case u.width.isLarge(size):
 			s.large = append(s.large, it)
 		case first < u.width.first:
 			first += size + fileOverhead
@@ -53,88 +52,74 @@ func (u *sending) split() *split {
 	return s
 }
 
-func (s *split) others() []*item { return append(s.rest, s.large...) }
-
-// gather begins to send beside the archive what several connections can, once the node has said where to.
-// It returns nil where there is nothing for them to do, or the node is near.
-func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, stderr *tail) *crew {
+// gather begins to send beside the archive what commands of their own can, once the node has said where to:
+// large files, and, where the node is far, batches of small ones. It returns nil where there is nothing for
+// them to do, and the small files that are left to the archive.
+func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, stderr *tail) (*crew, []*item) {
 	if len(s.rest)+len(s.large) == 0 {
-		return nil
+		return nil, nil
 	}
 	select {
 	case <-known:
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil || u.stage == "" {
-		return nil
+		return nil, s.rest
 	}
-	node, ok := u.width.widen(ctx, u.runner)
-	if !ok {
-		return nil
+	far := u.width.isFar(ctx, u.runner)
+	if !far && len(s.large) == 0 {
+		return nil, s.rest
 	}
 	var jobs []job
-	add := func(run func(ctx context.Context, runner ssh.Runner) error) { jobs = append(jobs, job{run: run}) }
-	for _, it := range s.large {
-		it.beside = true
-		add(func(context.Context, ssh.Runner) error { return u.sumItem(it) })
-	}
 	for n, it := range s.large {
-		for offset := int64(0); offset < it.info.Size(); offset += u.width.part {
-			length := min(u.width.part, it.info.Size()-offset)
-			add(func(ctx context.Context, runner ssh.Runner) error {
-				return u.sendPiece(ctx, runner, n, it, offset, length, stderr)
-			})
-		}
+		it.beside = true
+		jobs = append(jobs, u.stretches(n, it, far, stderr)...)
 	}
+	if !far {
+		return newCrew(ctx, u.width, u.runner, jobs, 0), s.rest
+	}
+	folders := u.folders()
 	for rest := s.rest; len(rest) > 0; {
 		n, size := 0, int64(0)
 		for n < len(rest) && size < u.width.part {
 			size += rest[n].info.Size() + fileOverhead
 			n++
 		}
-		batch := rest[:n]
+		batch := append(above(folders, rest[:n]), rest[:n]...)
 		rest = rest[n:]
-		add(func(ctx context.Context, runner ssh.Runner) error { return u.sendBatch(ctx, runner, batch, stderr) })
+		jobs = append(jobs, job{run: func(ctx context.Context, runner ssh.Runner) error { return u.sendBatch(ctx, runner, batch, stderr) }})
 	}
-	return newCrew(ctx, u.width, node, jobs, s.bytes)
+	return newCrew(ctx, u.width, u.runner, jobs, s.bytes), nil
 }
 
-// sumItem reads a file for its sum. If it is not what the pieces brought, the node will say so.
-func (u *sending) sumItem(it *item) error {
-	f, err := os.Open(it.path)
-	if err != nil {
-		return u.localFault(it.path, err)
+// folders returns those that are uploaded, by name.
+func (u *sending) folders() map[string]*item {
+	all := make(map[string]*item)
+	for i := range u.items {
+		if it := &u.items[i]; it.info.IsDir() {
+			all[it.name] = it
+		}
 	}
-	defer f.Close()
-	h := sha256.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{h}, struct{ io.Reader }{f}, make([]byte, copyBuffer))
-	switch {
-	case err != nil:
-		return u.localFault(it.path, err)
-	case n != it.info.Size():
-		return changedHere(it)
-	}
-	it.sum = hex.EncodeToString(h.Sum(nil))
-	return nil
+	return all
 }
 
-// sendPiece sends a part of a large file. That it may be sent twice does no harm: it is the same bytes.
-func (u *sending) sendPiece(ctx context.Context, runner ssh.Runner, n int, it *item, offset, length int64, stderr *tail) error {
-	f, err := os.Open(it.path)
-	if err != nil {
-		return u.localFault(it.path, err)
+// above returns the folders that items are in, the outermost first. An archive with files must have them: a
+// tar that finds no folder makes it, and fails when another one makes it at the same time.
+func above(folders map[string]*item, items []*item) []*item {
+	var found []*item
+	have := make(map[string]bool)
+	var add func(name string)
+	add = func(name string) {
+		if it, ok := folders[name]; ok && !have[name] {
+			have[name] = true
+			add(path.Dir(name))
+			found = append(found, it)
+		}
 	}
-	defer f.Close()
-	in := &countedReader{io.NewSectionReader(f, offset, length), tally{count: u.count}}
-	var said tail
-	err = runner.Run(ctx, ssh.Command{
-		Script: fmt.Sprintf("exec dd bs=%d seek=%d conv=notrunc of=%s", blockSize, offset/blockSize, ssh.Quote(fmt.Sprintf("%s/parts/%d", u.stage, n))),
-		Stdin:  in, Stderr: &said,
-	})
-	if err == nil && in.n.Load() < length {
-		err = changedHere(it)
+	for _, it := range items {
+		add(path.Dir(it.name))
 	}
-	return u.sent(ctx, &in.tally, err, &said, stderr)
+	return found
 }
 
 // sent makes of what a command beside the archive ended with what a job returns.
@@ -186,6 +171,9 @@ func (u *sending) sendBatch(ctx context.Context, runner ssh.Runner, batch []*ite
 // and those of the folders into which they came.
 func (u *sending) sendBeside(tw *tar.Writer, s *split) error {
 	for _, it := range s.large {
+		if info, err := os.Stat(it.path); err != nil || info.Size() != it.info.Size() || !info.ModTime().Equal(it.info.ModTime()) {
+			return changedHere(it)
+		}
 		err := writeHeader(tw, &tar.Header{
 			Typeflag: tar.TypeReg, Name: treeName + "/" + it.name, Mode: int64(it.info.Mode().Perm()), ModTime: it.info.ModTime(),
 		})
@@ -212,16 +200,4 @@ type tally struct {
 func (c *tally) add(n int) {
 	c.n.Add(int64(n))
 	c.count(n)
-}
-
-// A countedReader counts what is read.
-type countedReader struct {
-	io.Reader
-	tally
-}
-
-func (c *countedReader) Read(b []byte) (int, error) {
-	n, err := c.Reader.Read(b)
-	c.add(n)
-	return n, err
 }

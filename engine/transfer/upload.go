@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -82,6 +83,7 @@ type sending struct {
 
 	// Of the newest attempt.
 	stage    string     // the temporary folder on the node; set before it is known
+	hash     string     // what sums a file there
 	mu       sync.Mutex // guards what follows
 	result   Result
 	progress progress
@@ -233,9 +235,14 @@ func (u *sending) attempt(ctx context.Context, b *backoff) error {
 	dest, err := readRecord(c.out, 0)
 	if err == nil {
 		u.dest = string(dest)
-		var stage []byte
-		stage, err = readRecord(c.out, 0)
-		u.stage = string(stage)
+		var stage, hash []byte
+		if stage, err = readRecord(c.out, 0); err == nil {
+			stage = bytes.Clone(stage)
+			hash, err = readRecord(c.out, 0)
+		}
+		if err == nil {
+			u.stage, u.hash = string(stage), string(hash)
+		}
 	}
 	if err == nil {
 		u.result.Target = u.dest

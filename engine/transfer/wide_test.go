@@ -21,7 +21,7 @@ import (
 // smallWidth makes of a few megabytes what defaultWidth makes of many.
 func smallWidth() width {
 	return width{
-		trip: time.Millisecond, first: 128 << 10, part: 128 << 10, large: 256 << 10, each: 128 << 10,
+		trip: time.Millisecond, first: 128 << 10, part: 128 << 10, large: 256 << 10, stretch: 256 << 10, each: 128 << 10,
 		most: 3, greet: 2, at: 2, memory: 512 << 10,
 	}
 }
