@@ -1,7 +1,9 @@
 package enginetest
 
 import (
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -67,6 +69,10 @@ func etcFolder(t testing.TB, dir, home, shell string) {
 			data = []byte(strings.Join(lines, "\n"))
 		}
 		writeFile(t, filepath.Join(etc, name), string(data))
+	}
+	// Debian has awk and pager there.
+	if err := os.CopyFS(filepath.Join(etc, "alternatives"), os.DirFS("/etc/alternatives")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		t.Fatal(err)
 	}
 }
 

@@ -21,26 +21,20 @@ type stagedFile struct {
 	staged string // relative to the stage
 }
 
-// stageFiles gives every file that travels a place in the stage: files of one folder share one, so
-// that a single mv brings all of them home, under names that sha256sum -c can read.
+func (f stagedFile) isOdd() bool { return strings.HasPrefix(f.staged, "o/") }
+
+// stageFiles gives every file that travels a place in the stage: the one that it has in the tree, where
+// sha256sum -c can read the name.
 func stageFiles(send []entry) []stagedFile {
 	var files []stagedFile
-	dirs := map[string]int{}
 	for _, e := range send {
-		if e.typ == folder {
-			continue
-		}
-		dir, base := path.Split(e.path)
-		if odd(base) {
+		switch {
+		case e.typ == folder:
+		case odd(e.path):
 			files = append(files, stagedFile{e, fmt.Sprintf("o/%d", len(files))})
-			continue
+		default:
+			files = append(files, stagedFile{e, "t/" + e.path})
 		}
-		n, ok := dirs[dir]
-		if !ok {
-			n = len(dirs)
-			dirs[dir] = n
-		}
-		files = append(files, stagedFile{e, fmt.Sprintf("d/%d/%s", n, base)})
 	}
 	return files
 }
@@ -48,10 +42,9 @@ func stageFiles(send []entry) []stagedFile {
 // applyScript returns the sh that brings the verified stage into the workspace. The node runs it in
 // the workspace, in the shell of node.sh. Everything that can be known to fail is checked before
 // anything is touched; after that it neither needs the client nor heeds a hangup.
-func applyScript(p *plan, files []stagedFile, owner string) []byte {
+func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) []byte {
 	s := &script{}
 	s.line("trap '' HUP INT TERM PIPE")
-	s.line("S=.bifrost/stage")
 	s.line(applyFunctions)
 
 	// Checks. A folder that has become a link on the node would lead what follows elsewhere.
@@ -91,7 +84,14 @@ func applyScript(p *plan, files []stagedFile, owner string) []byte {
 	s.flush()
 
 	// From here on the workspace changes.
-	s.line("{ mv -f $S/pending .bifrost/pending && printf '%s\\n' " + ssh.Quote(owner) + " >$S/owner && mv -f $S/owner .bifrost/owner; } 2>$S/err || broke")
+	pending := "manifest"
+	if p.pending != nil {
+		pending = "pending"
+	}
+	s.line("run mv -f $S/" + pending + " $P")
+	if node.owner != owner {
+		s.line("{ printf '%s\\n' " + ssh.Quote(owner) + " >$S/owner && mv -f $S/owner $B/owner; } 2>$S/err || broke")
+	}
 	for _, q := range p.remove {
 		s.gather("gone", "./"+q)
 	}
@@ -101,8 +101,18 @@ func applyScript(p *plan, files []stagedFile, owner string) []byte {
 	for _, f := range files {
 		s.gather("hollow", "./"+f.path)
 	}
+	s.flush()
+	within := map[string]bool{} // fresh folders and what is beneath them
+	for _, d := range p.fresh {
+		within[d] = true
+	}
 	for _, d := range p.mkdirs {
-		s.gather("run mkdir -p", "./"+d)
+		if within[path.Dir(d)] {
+			within[d] = true
+		}
+		if !within[d] {
+			s.gather("make", "./"+d)
+		}
 	}
 	links := map[string]bool{}
 	for _, f := range files {
@@ -128,7 +138,7 @@ func applyScript(p *plan, files []stagedFile, owner string) []byte {
 	}
 	byDir := map[string][]string{}
 	for _, f := range files {
-		if strings.HasPrefix(f.staged, "o/") {
+		if f.isOdd() {
 			continue
 		}
 		dir := path.Dir(f.path)
@@ -140,6 +150,16 @@ func applyScript(p *plan, files []stagedFile, owner string) []byte {
 		}
 		s.flush()
 	}
+	for _, d := range p.fresh {
+		s.gather("grow "+ssh.Quote("./"+path.Dir(d)), "./"+d)
+	}
+	s.flush()
+	for _, d := range p.mkdirs {
+		if within[d] {
+			s.gather("make", "./"+d)
+		}
+	}
+	s.flush()
 	for _, dir := range sorted(byDir) {
 		for _, q := range byDir[dir] {
 			s.gather("into "+ssh.Quote("./"+dir), stage+q)
@@ -147,7 +167,7 @@ func applyScript(p *plan, files []stagedFile, owner string) []byte {
 		s.flush()
 	}
 	for _, f := range files {
-		if strings.HasPrefix(f.staged, "o/") {
+		if f.isOdd() {
 			s.line("one " + ssh.Quote(f.staged) + " " + ssh.Quote("./"+f.path))
 		}
 	}
@@ -162,12 +182,17 @@ func applyScript(p *plan, files []stagedFile, owner string) []byte {
 		}
 		s.flush()
 	}
-	s.line("run mv -f $S/manifest .bifrost/manifest")
-	s.line("rm -f .bifrost/pending")
+	if p.pending != nil {
+		s.line("run mv -f $S/manifest $M")
+		s.line("rm -f $P")
+	} else {
+		s.line("run mv -f $P $M")
+	}
 	return []byte(s.b.String())
 }
 
-// applyFunctions are the words that the rest of the script is made of.
+// applyFunctions are the words that the rest of the script is made of. grow moves folders that are not there
+// yet as wholes, so that a first push is not a command for each folder, and into leaves those alone.
 const applyFunctions = `broke() { die apply "$(cat $S/err 2>/dev/null)"; }
 run() { "$@" 2>$S/err || broke; }
 isdir() {
@@ -207,9 +232,24 @@ for f do
 if [ -d "$f" ] && [ ! -L "$f" ]; then run find "$f" -depth -type d -exec rmdir {} \;; fi
 done
 }
+make() {
+for f do
+[ -d "$f" ] || { run mkdir -p "$@"; return; }
+done
+}
+grow() {
+d=$1
+shift
+for f do
+shift
+[ -e "$f" ] || [ -L "$f" ] || [ ! -d "$S/t/$f" ] || set -- "$@" "$S/t/$f"
+done
+[ $# = 0 ] || run mv -f "$@" "$d/"
+}
 into() {
 d=$1
 shift
+[ -d "$S/t/$d" ] || return 0
 run mv -f "$@" "$d/"
 }
 one() {

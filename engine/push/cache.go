@@ -1,17 +1,17 @@
 package push
 
 import (
-	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
-// A cache is a local folder of manifests, each in a file named by its id. It saves asking the node;
-// losing it costs a round trip. The empty one keeps nothing.
+// A cache is a local folder of manifests, each in a file named by its id, and of an index for each
+// source. It saves asking the node and reading files; losing it costs the time. The empty one keeps nothing.
 type cache string
 
-// cacheLimit is how many manifests are kept.
+// cacheLimit is how many manifests are kept, and how many indexes.
 const cacheLimit = 64
 
 // read returns the manifest of an id. The empty id has the empty manifest.
@@ -28,7 +28,14 @@ func (c cache) read(id string) ([]byte, bool) {
 
 // write keeps a manifest. It may fail: the cache is not needed.
 func (c cache) write(data []byte) {
-	if c == "" || os.MkdirAll(string(c), 0o700) != nil {
+	if c != "" {
+		c.put(filepath.Join(string(c), sum256(data)), data)
+	}
+}
+
+// put writes a file whole, and removes what is beyond the limit.
+func (c cache) put(name string, data []byte) {
+	if os.MkdirAll(string(c), 0o700) != nil {
 		return
 	}
 	f, err := os.CreateTemp(string(c), "new-")
@@ -40,7 +47,7 @@ func (c cache) write(data []byte) {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(string(c), sum256(data)))
+		err = os.Rename(f.Name(), name)
 	}
 	if err != nil {
 		os.Remove(f.Name())
@@ -49,20 +56,26 @@ func (c cache) write(data []byte) {
 	c.prune()
 }
 
+// prune removes the oldest manifests and the oldest indexes.
 func (c cache) prune() {
 	list, err := os.ReadDir(string(c))
 	if err != nil || len(list) <= cacheLimit {
 		return
 	}
-	var files []os.FileInfo
+	var manifests, indexes []os.FileInfo
 	for _, d := range list {
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() && len(d.Name()) == 64 {
-			files = append(files, info)
+		info, err := d.Info()
+		switch {
+		case err != nil || !info.Mode().IsRegular():
+		case len(d.Name()) == 64:
+			manifests = append(manifests, info)
+		case strings.HasPrefix(d.Name(), indexPrefix):
+			indexes = append(indexes, info)
 		}
 	}
-	slices.SortFunc(files, func(a, b os.FileInfo) int { return cmp.Compare(b.ModTime().UnixNano(), a.ModTime().UnixNano()) })
-	for i, f := range files {
-		if i >= cacheLimit {
+	for _, files := range [][]os.FileInfo{manifests, indexes} {
+		slices.SortFunc(files, func(a, b os.FileInfo) int { return b.ModTime().Compare(a.ModTime()) })
+		for _, f := range files[min(len(files), cacheLimit):] {
 			os.Remove(filepath.Join(string(c), f.Name()))
 		}
 	}

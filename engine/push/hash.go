@@ -14,17 +14,21 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // isNotDir reports that a folder on the way to a file is no folder (any more).
 func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
 
-// hashFiles fills in size and sum of the files among the entries. What is recorded is what was
-// read: a file that changes meanwhile has either the content of one moment, or one that the sending
-// will not find again.
-func hashFiles(ctx context.Context, source string, entries []entry) error {
+// hashFiles fills in size and sum of the files among the entries, of those that are as the index knows
+// them without reading them, and returns the index of what can be told of the next time. What is recorded
+// is what was read: a file that changes meanwhile has either the content of one moment, or one that the
+// sending will not find again.
+func hashFiles(ctx context.Context, source string, entries []entry, known index) (index, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	quiet := time.Now().Add(-settled).UnixNano() // what has changed since may be changing still
+	states := make([]fileState, len(entries))
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), 8) {
@@ -38,22 +42,42 @@ func hashFiles(ctx context.Context, source string, entries []entry) error {
 				if entries[i].typ != file {
 					continue
 				}
-				if err := hashFile(ctx, source, &entries[i], buf); err != nil {
+				var err error
+				if states[i], err = hashFile(ctx, source, &entries[i], known, buf); err != nil {
 					cancel(err)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	return context.Cause(ctx)
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	files := make(index, len(entries))
+	for i, e := range entries {
+		if states[i] != (fileState{}) && states[i].changed < quiet {
+			files[e.path] = indexed{e.sum, states[i]}
+		}
+	}
+	return files, nil
 }
 
-func hashFile(ctx context.Context, source string, e *entry, buf []byte) error {
-	f, _, err := openFile(source, e.path)
+// hashFile returns the state that the file had before it was read, zero where the system has none.
+func hashFile(ctx context.Context, source string, e *entry, known index, buf []byte) (fileState, error) {
+	if k, ok := known[e.path]; ok {
+		if info, err := os.Lstat(filepath.Join(source, filepath.FromSlash(e.path))); err == nil && info.Mode().IsRegular() {
+			if state, ok := stateOf(info); ok && state == k.state {
+				e.size, e.sum = state.size, k.sum
+				return state, nil
+			}
+		}
+	}
+	f, info, err := openFile(source, e.path)
 	if err != nil {
-		return err
+		return fileState{}, err
 	}
 	defer f.Close()
+	state, _ := stateOf(info)
 	h := sha256.New()
 	e.size = 0
 	for {
@@ -64,14 +88,14 @@ func hashFile(ctx context.Context, source string, e *entry, buf []byte) error {
 			break
 		}
 		if err != nil {
-			return unreadable(e.path, err)
+			return fileState{}, unreadable(e.path, err)
 		}
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return fileState{}, context.Cause(ctx)
 		}
 	}
 	e.sum = hex.EncodeToString(h.Sum(nil))
-	return nil
+	return state, nil
 }
 
 // openFile opens a file of the tree that is a regular one, not through a link.

@@ -66,9 +66,11 @@ func (e entry) line() string {
 // odd reports whether sha256sum -c or a list of lines would misread the name.
 func odd(name string) bool { return strings.ContainsAny(name, "\n\r\\") }
 
+func byPath(a, b entry) int { return strings.Compare(a.path, b.path) }
+
 // encodeManifest returns the manifest of entries, which it sorts.
 func encodeManifest(entries []entry) []byte {
-	slices.SortFunc(entries, func(a, b entry) int { return strings.Compare(a.path, b.path) })
+	slices.SortFunc(entries, byPath)
 	var b bytes.Buffer
 	b.WriteString(manifestHeader + "\n")
 	for _, e := range entries {

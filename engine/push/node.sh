@@ -1,11 +1,16 @@
 # The node's half of a push. W is set to the workspace, C to the client as one word, A to the attempt.
 # It writes lines to stdout and reads lines, then a tar stream, from stdin. Comments and indentation
-# are taken off before it is sent.
+# are taken off before it is sent. Starting a program is what takes time here, so builtins come first.
 LC_ALL=C
 export LC_ALL EXTRACT_UNSAFE_SYMLINKS=1
 set -f
+B=.bifrost
+M=$B/manifest
+P=$B/pending
+S=$B/stage
 say() { printf '%s\n' "$*"; }
-sum() { sha256sum <"$1" | cut -c1-64; }
+# sum leaves the sha256 of a file in x, dec what an encoded word stands for.
+sum() { x=$(sha256sum <"$1"); x=${x%% *}; }
 dec() { x=$(printf '%b.' "$1"); x=${x%.}; }
 die() {
   k=$1
@@ -17,16 +22,15 @@ die() {
   say fail $k $(printf %s "$*" | tr '\n' ' ')
   exit 0
 }
-for t in sha256sum tar find sed xargs readlink; do
+for t in sha256sum tar find sed awk stat xargs readlink; do
   command -v $t >/dev/null || die missing $t
 done
 [ ! -e "$W" ] || [ -d "$W" ] || die notdir
 [ -d "$W" ] || e=$(mkdir -p "$W" 2>&1) || die write "$e"
-e=$(cd "$W" 2>&1) || die write "$e"
-cd "$W"
-W=$(pwd)
+cd "$W" 2>/dev/null || { e=$(cd "$W" 2>&1); die write "$e"; }
+W=$PWD
 umask 022
-e=$(umask 077; mkdir -p .bifrost 2>&1) || die write "$e"
+[ -d $B ] || e=$(umask 077; mkdir -p $B 2>&1) || die write "$e"
 
 # The lock is a link whose target says who holds it: it comes into being with its content.
 # start sets s to when process $1 started, so that a number used again is not taken for it.
@@ -36,7 +40,7 @@ start() {
 }
 stale() {
   set -- $1
-  [ "$4" = "$H" ] || { [ $(($(date +%s) - ${5:-0})) -gt 3600 ]; return; }
+  [ "$4" = "$H" ] || { [ $((N - ${5:-0})) -gt 3600 ]; return; }
   [ "$3" = "$O" ] || return 0
   start $1
   [ "$s" = "$2" ] || return 0
@@ -45,55 +49,90 @@ stale() {
   [ "$A" ] && [ "$7" = "$A" ] || return 1
   kill -9 -$1 2>/dev/null || kill -9 $1
 }
-H=$(uname -n)
-O=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo -)
+{ read -r H </proc/sys/kernel/hostname; } 2>/dev/null || H=$(uname -n)
+{ read -r O </proc/sys/kernel/random/boot_id; } 2>/dev/null || O=-
+N=$(date +%s)
 start $$
-l="$$ $s $O $H $(date +%s) $C${A:+ $A}"
-lock() { e=$(ln -s "$l" .bifrost/lock 2>&1); }
+l="$$ $s $O $H $N $C${A:+ $A}"
+lock() { e=$(ln -s "$l" $B/lock 2>&1); }
 i=0
 until lock; do
   i=$((i+1))
-  h=$(readlink .bifrost/lock) || {
+  h=$(readlink $B/lock) || {
     # It was freed this very moment, or it cannot be made.
     [ $i -lt 9 ] || die write "$e"
     continue
   }
-  find .bifrost/unlock -prune -mmin +1 -exec rmdir {} \; 2>/dev/null
+  find $B/unlock -prune -mmin +1 -exec rmdir {} \; 2>/dev/null
   # Only one may take a dead one's lock away: a second would take that of the first.
   [ $i -lt 9 ] && stale "$h" || die locked "$h"
-  mkdir .bifrost/unlock 2>/dev/null || continue
-  [ "$(readlink .bifrost/lock)" != "$h" ] || rm -f .bifrost/lock
-  rmdir .bifrost/unlock
+  mkdir $B/unlock 2>/dev/null || continue
+  [ "$(readlink $B/lock)" != "$h" ] || rm -f $B/lock
+  rmdir $B/unlock
 done
-trap '[ "$(readlink .bifrost/lock)" != "$l" ] || { rm -rf .bifrost/stage; rm -f .bifrost/lock; }' EXIT
+trap '[ "$(readlink $B/lock)" != "$l" ] || rm -rf $S $B/lock' EXIT
 trap 'exit 1' HUP INT TERM PIPE
-rm -rf .bifrost/stage
+[ ! -e $S ] || rm -rf $S
 
 say workspace "$W"
 say home "$HOME"
-[ ! -f .bifrost/owner ] || say owner "$(cat .bifrost/owner)"
+o=
+[ ! -f $B/owner ] || { read -r o <$B/owner; say owner "$o"; }
 set +f
-for f in .bifrost/steps/*; do
-  [ ! -f "$f" ] || say key "${f##*/}" "$(cat "$f")"
+for f in $B/steps/*; do
+  [ ! -f "$f" ] || { read -r k <"$f"; say key "${f##*/}" "$k"; }
 done
 set -f
-M=.bifrost/manifest
-P=.bifrost/pending
-[ ! -f $P ] || say pending $(sum $P)
-names() { sed -n "s/^f $1 [0-9]* [0-9a-f]* //p" $M | tr '\n' '\0'; }
+[ ! -f $P ] || { sum $P; say pending $x; }
+
+# The index has a line for each file that was found to be as recorded: what stat says of it. As long as
+# it says the same the file need not be read, because nothing can set the time of the last change (%Z) but
+# the clock. A time is in seconds, so that of a file which changed a moment ago does not tell yet; and
+# what a crash of the machine has left is read again.
+seen() { sed -n 's/^f [0-7]* [0-9]* [0-9a-f]* //p' $M | tr '\n' '\0' | xargs -0 stat -c '%f %a %i %s %Y %Z %n' 2>/dev/null; }
+judge='
+function name() { return substr($0, index($0, " ./") + 1) }
+part == 1 { if (FNR == 1) use = $0 == head; else if (use) known[$0]; next }
+part == 2 {
+  n = name()
+  line[n] = $0; type[n] = substr($1, 1, 1); mode[n] = $2; size[n] = $4; changed[n] = $6
+  next
+}
+/^f / {
+  n = name()
+  if (line[n] in known) { print "index " line[n]; next }
+  if (type[n] != "8" || size[n] != $3) { print "bad " n; next }
+  if (mode[n] != $2) print "mode " n
+  else if (changed[n] + 1 < now) print "index " line[n]
+  print "read " $4 "  " n
+}'
 # differ says what in the workspace is not as recorded.
 differ() {
-  sed -n 's/^f [0-7]* [0-9]* \([0-9a-f]*\) /\1  /p' $M | sha256sum -c 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/bad \1/p'
-  for m in $(sed -n 's/^f \([0-7]*\) .*/\1/p' $M | sort -u); do
-    names $m | xargs -0 sh -c 'find "$@" -prune ! -type f' sh 2>/dev/null | sed 's/^/bad /'
-    names $m | xargs -0 sh -c 'm=$1; shift; find "$@" -prune ! -perm $m' sh $m 2>/dev/null | sed 's/^/mode /'
-  done
+  head="index $O"
+  s="$head
+$(seen)"
+  x=$B/index
+  [ -s $x ] && [ "$O" != - ] || x=/dev/null
+  [ "$s" = "$(cat $x)" ] || {
+    j=$(say "$s" | awk "$judge" head="$head" now="$(stat -c %Z $B/lock)" part=1 $x part=2 - part=3 $M) || die write awk failed
+    say "$j" | sed -n -e '/^bad /p' -e '/^mode /p'
+    r=
+    case $j in
+    *"read "*) r=$(say "$j" | sed -n 's/^read //p' | sha256sum -c 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/bad \1/p') ;;
+    esac
+    if [ "$r" ]; then
+      say "$r"
+    else
+      { say "$head"; say "$j" | sed -n 's/^index //p'; } 2>/dev/null >$B/index.new && mv -f $B/index.new $B/index
+    fi
+  }
   sed -n '/^[Fld] /p' $M | while read -r t a b c d; do
     case $t in
     F)
       dec "$d"
-      [ -f "$x" ] && [ ! -L "$x" ] && [ "$(sum "$x")" = "$c" ] || say badx "$d"
-      [ "$(find "$x" -prune -perm "$a" -exec echo y \; 2>/dev/null)" ] || say modex "$d"
+      n=$x
+      [ -f "$n" ] && [ ! -L "$n" ] && sum "$n" && [ "$x" = "$c" ] || say badx "$d"
+      [ "$(find "$n" -prune -perm "$a" -exec echo y \; 2>/dev/null)" ] || say modex "$d"
       ;;
     l)
       dec "$a"
@@ -111,7 +150,8 @@ differ() {
 }
 I= D=
 if [ -f $M ]; then
-  I=$(sum $M)
+  sum $M
+  I=$x
   say manifest $I
   D=$(differ)
   [ -z "$D" ] || say "$D"
@@ -120,8 +160,18 @@ fi
 say ask
 
 # prov writes the provenance; the push counts without it.
-prov() { dec "$1"; printf '%s\n' "$x" >.bifrost/provenance.new && mv -f .bifrost/provenance.new .bifrost/provenance.json; }
-S=.bifrost/stage
+prov() { dec "$1"; printf '%s\n' "$x" >$B/provenance.new && mv -f $B/provenance.new $B/provenance.json; }
+# edit applies a delta to the manifest.
+edit='
+NR == FNR {
+  n = substr($1, 2)
+  if (/^-/) cut[n]
+  if (/^[+]/) add[n, count[n]++] = substr($0, index($0, " ") + 1)
+  next
+}
+function added(n, i) { for (i = 0; i < count[n]; i++) print add[n, i] }
+{ added(FNR); if (!(FNR in cut)) print }
+END { added(FNR + 1) }'
 while read -r a b c d e; do
   case $a in
   get)
@@ -133,7 +183,7 @@ while read -r a b c d e; do
     say ask
     ;;
   is)
-    if [ "$I" = "$b" ] && [ -z "$D" ] && [ ! -f $P ] && [ "$(cat .bifrost/owner)" = "$c $d" ]; then
+    if [ "$I" = "$b" ] && [ -z "$D" ] && [ ! -f $P ] && [ "$o" = "$c $d" ]; then
       prov "$e" 2>/dev/null
       say done
       exit 0
@@ -144,10 +194,15 @@ while read -r a b c d e; do
     e=$(umask 077; mkdir $S 2>&1) || die write "$e"
     x="tar xpof - -C $S"
     e=$(umask 0; { if [ $a = tgz ]; then gzip -dc | $x; else $x; fi; } 2>&1) || die stream "$e"
-    [ "$(sum $S/sums)" = "$b" ] || die stream
+    sum $S/sums
+    [ $x = $b ] || die stream
     e=$(cd $S && sha256sum -c sums 2>&1 >/dev/null) || die stream "$e"
+    [ ! -f $S/delta ] || e=$(awk "$edit" $S/delta $M 2>&1 >$S/manifest) || die stream "$e"
+    sum $S/manifest
+    [ $x = $c ] || die stream the manifest
+    origin=$d
     . ./$S/apply
-    prov "$c" 2>/dev/null
+    prov "$origin" 2>/dev/null
     say done
     exit 0
     ;;

@@ -13,8 +13,10 @@ type plan struct {
 	remove  []string            // placed by an earlier push, not in the tree; sorted
 	rmdirs  []string            // folders that may have become empty, deepest first
 	mkdirs  []string            // folders that what is sent needs, parents first
+	fresh   []string            // of them, those beneath which nothing was placed, but not what is beneath them
 	placed  map[string]bool     // every path that an earlier push has or may have placed
-	pending []byte              // the manifest of what may be placed once applying has begun
+	delta   []byte              // what makes the node's manifest that of the tree; nil where that is sent whole
+	pending []byte              // the manifest of what may be placed once applying has begun; nil where it is that of the tree
 	folders map[string][]string // path to be placed that was a folder: what of it is removed
 }
 
@@ -84,6 +86,11 @@ func makePlan(tree []entry, node *remoteState) *plan {
 		p.mkdirs = append(p.mkdirs, q)
 	}
 	slices.Sort(p.mkdirs)
+	for _, d := range p.mkdirs {
+		if up := path.Dir(d); !above[d] && !p.placed[d] && (up == "." || above[up]) {
+			p.fresh = append(p.fresh, d)
+		}
+	}
 
 	pending := slices.Clone(tree)
 	for _, e := range node.pending {
@@ -91,7 +98,12 @@ func makePlan(tree []entry, node *remoteState) *plan {
 			pending = append(pending, e)
 		}
 	}
-	p.pending = encodeManifest(pending)
+	if len(pending) > len(tree) {
+		p.pending = encodeManifest(pending)
+	}
+	if node.manifestID != "" && !node.recordLost {
+		p.delta = delta(node.entries, tree)
+	}
 	return p
 }
 

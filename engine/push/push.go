@@ -29,7 +29,7 @@ type Request struct {
 	// Withhold returns why the file with this absolute path must stay here, even if git tracks it; nil and
 	// "" have no reason.
 	Withhold func(path string) string
-	Cache    string // local folder that keeps manifests by id; "" keeps none
+	Cache    string // local folder that keeps manifests and what is known of files; "" keeps none
 
 	// Attempt is a word of letters and digits, the same for all attempts of one push and for no other.
 	// An attempt that the node still waits for, because it has not noticed that its connection is
@@ -132,7 +132,7 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	// While the node looks at the workspace, this side looks at the tree.
 	told := make(chan string, 1)
 	go func() { told <- describe(ctx, source, req.Client).encode() }()
-	tree, err := scanTree(ctx, source, req.Exclude, req.Withhold, notice)
+	tree, err := scanTree(ctx, source, req.Exclude, req.Withhold, cache(req.Cache), notice)
 	if err != nil {
 		cancel(err) // the node may not even be reached yet
 		<-told
@@ -176,12 +176,19 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 		c.close()
 		return Result{}, err
 	}
-	known.write(p.pending)
+	known.write(manifest)
 	files := stageFiles(p.send)
-	script := applyScript(p, files, owner)
-	parcel := newParcel(source, files, text{"manifest", manifest}, text{"pending", p.pending}, text{"apply", script})
+	texts := []text{{"apply", applyScript(p, files, node, owner)}, {"delta", p.delta}}
+	if p.delta == nil {
+		texts[1] = text{"manifest", manifest}
+	}
+	if p.pending != nil {
+		known.write(p.pending)
+		texts = append(texts, text{"pending", p.pending})
+	}
+	parcel := newParcel(source, files, texts...)
 	pack := node.gzip && parcel.total >= packBytes && isFar(ctx, runner)
-	err = c.send(parcel, origin, pack, req.Report)
+	err = c.send(parcel, id, origin, pack, req.Report)
 	var changed *changedError
 	if errors.As(err, &changed) || fault.KindOf(err) == fault.Invalid {
 		// The stream is cut off here, so the node drops what it has.
@@ -192,7 +199,6 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	if err := c.finish(ctx, req.Workspace, err); err != nil {
 		return Result{}, err
 	}
-	known.write(manifest)
 	res.Sent, res.Bytes = len(files), parcel.total
 	return res, nil
 }

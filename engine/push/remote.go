@@ -21,7 +21,8 @@ var nodeScript string
 // A remoteState is what the node says of the workspace.
 type remoteState struct {
 	workspace, home  string
-	client, source   string // who the workspace belongs to; empty before the first push
+	owner            string // who the workspace belongs to, as recorded; empty before the first push
+	client, source   string // what that says
 	keys             []string
 	manifestID       string
 	pendingID        string          // of a push whose applying did not come to its end
@@ -143,6 +144,7 @@ func (c *conversation) hello() (*remoteState, error) {
 		case "home":
 			s.home = rest
 		case "owner":
+			s.owner = rest
 			client, source, _ := strings.Cut(rest, " ")
 			var cerr, serr error
 			s.client, cerr = decodeWord(client)
@@ -272,7 +274,7 @@ func (r *refusal) fault(workspace string) error {
 	switch r.kind {
 	case "missing":
 		e.Kind, e.Err = fault.Invalid, fmt.Errorf("the node has no %s", r.text)
-		e.Hint = "install coreutils, findutils, sed and tar there, or busybox"
+		e.Hint = "install coreutils, findutils, sed, awk and tar there, or busybox"
 	case "notdir":
 		e.Kind, e.Err = fault.Conflict, errors.New("there is a file of this name, not a folder")
 		e.Hint = "choose another workspace, or move the file away"

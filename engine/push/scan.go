@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -27,14 +28,19 @@ type scan struct {
 	entries []entry
 }
 
-// scanTree lists the tree and hashes its files.
-func scanTree(ctx context.Context, source string, exclude []string, keep func(path string) string, notice func(string)) ([]entry, error) {
+// scanTree lists the tree and hashes those of its files that the cache does not know.
+func scanTree(ctx context.Context, source string, exclude []string, keep func(path string) string, known cache, notice func(string)) ([]entry, error) {
 	entries, err := listTree(ctx, source, exclude, keep, notice)
 	if err != nil {
 		return nil, err
 	}
-	if err := hashFiles(ctx, source, entries); err != nil {
+	before := known.index(source)
+	files, err := hashFiles(ctx, source, entries, before)
+	if err != nil {
 		return nil, err
+	}
+	if !maps.Equal(files, before) {
+		known.writeIndex(source, files)
 	}
 	return entries, nil
 }

@@ -17,13 +17,13 @@ import (
 // packBytes is the content from which on a parcel is compressed: a window, which one round trip carries.
 const packBytes = 2 << 20
 
-// send sends the parcel, compressed or not.
-func (c *conversation) send(p *parcel, origin string, pack bool, sink report.Sink) error {
+// send sends the parcel, compressed or not. The id is that of the manifest that the node will have.
+func (c *conversation) send(p *parcel, id, origin string, pack bool, sink report.Sink) error {
 	word := "tar"
 	if pack {
 		word = "tgz"
 	}
-	if err := c.say(word, sum256([]byte(p.sums)), origin); err != nil {
+	if err := c.say(word, sum256([]byte(p.sums)), id, origin); err != nil {
 		return err
 	}
 	if pack {
@@ -86,6 +86,13 @@ func (p *parcel) write(w io.Writer, sink report.Sink) error {
 			return err
 		}
 	}
+	for _, d := range p.folders() {
+		h := header(d+"/", 0o755, 0)
+		h.Typeflag = tar.TypeDir
+		if err := t.WriteHeader(h); err != nil {
+			return err
+		}
+	}
 	progress := &progress{sink: sink, total: p.total}
 	buf := make([]byte, 128<<10)
 	for _, f := range p.files {
@@ -98,6 +105,15 @@ func (p *parcel) write(w io.Writer, sink report.Sink) error {
 	}
 	progress.emit()
 	return t.Close()
+}
+
+// folders are those that the files lie in, parents first. They may go into the workspace as they are.
+func (p *parcel) folders() []string {
+	all := map[string]bool{}
+	for _, f := range p.files {
+		parents(f.staged, all)
+	}
+	return sorted(all)
 }
 
 func header(name string, mode, size int64) *tar.Header {
