@@ -92,7 +92,7 @@ set -f
 seen() { sed -n 's/^f [0-7]* [0-9]* [0-9a-f]* //p' $M | tr '\n' '\0' | xargs -0 stat -c '%f %a %i %s %Y %Z %n' 2>/dev/null; }
 judge='
 function name() { return substr($0, index($0, " ./") + 1) }
-part == 1 { if (FNR == 1) use = $0 == head; else if (use) known[$0]; next }
+part == 1 { if (FNR == 1) use = $0 == head; else { stale++; if (use) known[$0] } next }
 part == 2 {
   n = name()
   line[n] = $0; type[n] = substr($1, 1, 1); mode[n] = $2; size[n] = $4; changed[n] = $6
@@ -100,32 +100,45 @@ part == 2 {
 }
 /^f / {
   n = name()
-  if (line[n] in known) { print "index " line[n]; next }
-  if (type[n] != "8" || size[n] != $3) { print "bad " n; next }
+  if (line[n] in known) { stale--; if (settle) print line[n]; next }
+  if (type[n] != "8" || size[n] != $3) { if (!settle) print "bad " n; next }
+  settled = mode[n] == $2 && changed[n] + 1 < now
+  if (settled) fresh = 1
+  if (settle) { if (settled) print line[n]; next }
   if (mode[n] != $2) print "mode " n
-  else if (changed[n] + 1 < now) print "index " line[n]
   print "read " $4 "  " n
-}'
-# differ says what in the workspace is not as recorded.
+}
+END { if (!settle && (fresh || stale)) print "settle" }'
+judge() {
+  x=$B/index
+  [ -s $x ] && [ "$O" != - ] || x=/dev/null
+  say "$s" | awk "$judge" head="$head" now="$(stat -c %Z $B/lock)" settle=$1 part=1 $x part=2 - part=3 $M
+}
+# differ says what in the workspace is not as recorded, and sets D if there is anything. It sets u where
+# the index is not up to date.
 differ() {
   head="index $O"
   s="$head
 $(seen)"
-  x=$B/index
-  [ -s $x ] && [ "$O" != - ] || x=/dev/null
-  [ "$s" = "$(cat $x)" ] || {
-    j=$(say "$s" | awk "$judge" head="$head" now="$(stat -c %Z $B/lock)" part=1 $x part=2 - part=3 $M) || die write awk failed
-    say "$j" | sed -n -e '/^bad /p' -e '/^mode /p'
-    r=
+  [ "$O" != - ] && [ -f $B/index ] && [ "$s" = "$(cat $B/index)" ] || {
+    j=$(judge 0) || die write "$j"
+    tell "$(say "$j" | sed -n -e '/^bad /p' -e '/^mode /p')"
+    u=$j
     case $j in
-    *"read "*) r=$(say "$j" | sed -n 's/^read //p' | sha256sum -c 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/bad \1/p') ;;
+    *read\ *)
+      x=$(say "$j" | sed -n 's/^read //p' | sha256sum -c 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/bad \1/p')
+      tell "$x"
+      [ -z "$x" ] || u=
+      ;;
     esac
-    if [ "$r" ]; then
-      say "$r"
-    else
-      { say "$head"; say "$j" | sed -n 's/^index //p'; } 2>/dev/null >$B/index.new && mv -f $B/index.new $B/index
-    fi
+    case $u in *settle) ;; *) u= ;; esac
   }
+  tell "$(odd)"
+}
+tell() { [ -z "$1" ] || { D=y; say "$1"; }; }
+settle() { { say "$head"; judge 1; } >$B/index.new && mv -f $B/index.new $B/index; }
+# odd is differ for what stat and sha256sum have no plain line for.
+odd() {
   sed -n '/^[Fld] /p' $M | while read -r t a b c d; do
     case $t in
     F)
@@ -148,16 +161,17 @@ $(seen)"
     esac
   done
 }
-I= D=
+I= D= u=
 if [ -f $M ]; then
   sum $M
   I=$x
   say manifest $I
-  D=$(differ)
-  [ -z "$D" ] || say "$D"
+  differ
 fi
 ! command -v gzip >/dev/null || say gzip
 say ask
+# Whatever comes of it, the push does not need it.
+[ -z "$u" ] || settle 2>/dev/null
 
 # prov writes the provenance; the push counts without it.
 prov() { dec "$1"; printf '%s\n' "$x" >$B/provenance.new && mv -f $B/provenance.new $B/provenance.json; }
