@@ -175,6 +175,13 @@ say ask
 
 # prov writes the provenance; the push counts without it.
 prov() { dec "$1"; printf '%s\n' "$x" >$B/provenance.new && mv -f $B/provenance.new $B/provenance.json; }
+# intact checks so many bytes of content against their sums. Where openssl is, it is twice as fast as the
+# coreutils of most systems, but takes longer to start; it is sha256sum that has the last word.
+intact() {
+  [ $1 -gt 9999999 ] && command -v openssl >/dev/null &&
+    [ "$(cut -c67- sums | tr '\n' '\0' | xargs -0 openssl dgst -sha256 -r 2>/dev/null)" = "$(sed 's/  / */' sums)" ] ||
+    sha256sum -c sums 2>&1 >/dev/null
+}
 # edit applies a delta to the manifest.
 edit='
 NR == FNR {
@@ -205,12 +212,13 @@ while read -r a b c d e; do
     say no
     ;;
   tar|tgz)
+    size=$e
     e=$(umask 077; mkdir $S 2>&1) || die write "$e"
     x="tar xpof - -C $S"
     e=$(umask 0; { if [ $a = tgz ]; then gzip -dc | $x; else $x; fi; } 2>&1) || die stream "$e"
     sum $S/sums
     [ $x = $b ] || die stream
-    e=$(cd $S && sha256sum -c sums 2>&1 >/dev/null) || die stream "$e"
+    e=$(cd $S && intact $size) || die stream "$e"
     [ ! -f $S/delta ] || e=$(awk "$edit" $S/delta $M 2>&1 >$S/manifest) || die stream "$e"
     sum $S/manifest
     [ $x = $c ] || die stream the manifest

@@ -1,8 +1,9 @@
 // Package push brings a local source tree into a workspace on a node: what git would show, in one
 // session, as a difference against what the last push placed. The node verifies what arrives before
-// it touches the workspace, and only files that an earlier push placed are ever removed. The node
-// needs a POSIX sh, coreutils or busybox, and tar; this side needs git where the tree is one of git
-// or holds a .bifrostignore.
+// it touches the workspace, and only files that an earlier push placed are ever removed. A file that
+// either side has read before is read again when its size, times or inode have changed. The node
+// needs a POSIX sh and coreutils, findutils, sed, awk and tar, or busybox; this side needs git where
+// the tree is one of git or holds a .bifrostignore.
 //
 //	res, err := push.Push(ctx, node, push.Request{Source: dir, Workspace: "~/.bifrost/workspace", Client: id})
 package push

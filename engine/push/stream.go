@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ func (c *conversation) send(p *parcel, id, origin string, pack bool, sink report
 	if pack {
 		word = "tgz"
 	}
-	if err := c.say(word, sum256([]byte(p.sums)), id, origin); err != nil {
+	if err := c.say(word, sum256([]byte(p.sums)), id, origin, strconv.FormatInt(p.total, 10)); err != nil {
 		return err
 	}
 	if pack {
