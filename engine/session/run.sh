@@ -361,9 +361,10 @@ b_start_job() {
 	b_text="replaced=$b_replaced
 tmux=$b_intmux
 note=$b_note"
-	{ printf '%s\n' "$b_text" >"$b_dir/started.new" && mv -f -- "$b_dir/started.new" "$b_dir/started"; } 2>/dev/null
+	printf '%s\n' "$b_text" 2>/dev/null >"$b_dir/started"
 	printf 'home=%s\n%s\n' "$HOME" "$b_text"
-	b_print
+	b_compose
+	printf '%s\n.\n' "$b_text"
 }
 
 # b_open_window: a tmux session in which the log is shown; prints why there is none. It takes as long as
@@ -539,7 +540,8 @@ b_become_job() {
 	. "$b_dir/spec"
 	b_load
 	cd "$b_workdir" || b_deny workdir "no such folder on the node"
-	b_env=$(cat -- "$b_dir/env") || b_deny internal "cannot read the environment"
+	[ -r "$b_dir/env" ] || b_deny internal "cannot read the environment"
+	. "$b_dir/env"
 	rm -f -- "$b_dir/env"
 	[ ! -e "$b_dir/env" ] || b_deny internal "cannot remove the environment's file"
 	b_value=$(exec 2>&1; eval "$b_env") || b_deny env "$b_value"

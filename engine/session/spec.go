@@ -192,8 +192,8 @@ func (s Spec) commandFile() string {
 	return "if b_shell=$(command -v bash); then set -- \"$b_shell\" --norc " + tail + "; else set -- sh " + tail + "; fi\n"
 }
 
-// envFile returns shell text that exports the environment. Values are in single quotes, which
-// every shell takes byte for byte.
+// envFile returns shell text that sets b_env to the text that exports the environment, so that no
+// process is needed to read it. Values are in single quotes, which every shell takes byte for byte.
 func (s Spec) envFile() string {
 	var b strings.Builder
 	b.WriteString("export BIFROST_JOB_ID=" + ssh.Quote(s.ID) + "\n")
@@ -204,7 +204,7 @@ func (s Spec) envFile() string {
 		}
 		b.WriteString(" || exit 97\n")
 	}
-	return b.String()
+	return "b_env=" + singleQuote(b.String()) + "\n"
 }
 
 func singleQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

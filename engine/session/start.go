@@ -77,7 +77,7 @@ func Find(ctx context.Context, node ssh.Runner, spec Spec) (Started, error) {
 
 // findScript waits until a start is through: it writes what it printed to a file when it is.
 const findScript = `b_tries=0
-while [ -d "$b_dir" ] && [ ! -f "$b_dir/started" ] && [ $b_tries -lt 600 ]; do
+while [ -d "$b_dir" ] && [ ! -s "$b_dir/started" ] && [ $b_tries -lt 600 ]; do
 	b_state=
 	{ while read -r b_line; do
 		case $b_line in state=*) b_state=${b_line#*=} ;; supervisor=*) b_pid=${b_line#*=} ;; esac
@@ -138,9 +138,8 @@ printf 'state=starting\nsupervisor=%s\nreason=\n' $$ >"$b_dir/status" &&
 	write := func(name, text string) {
 		b.WriteString("printf '" + printfFormat(text) + "' >\"$b_dir/" + name + "\" &&\n")
 	}
-	write("run.sh.new", runScript)
-	b.WriteString(`mv -- "$b_dir/run.sh.new" "$b_dir/run.sh" &&` + "\n")
-	write("spec", s.specFile())
+	write("run.sh", runScript)
+	write("spec", s.specFile()) // when it is there, run.sh is whole
 	write("command", s.commandFile())
 	if len(s.Shell) > maxArgument {
 		write("command.sh", s.Shell)

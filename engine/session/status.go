@@ -34,7 +34,7 @@ type Status struct {
 	Signal   string // what killed the job's first process, "TERM" without "SIG"; empty when it exited
 	Started  time.Time
 	Ended    time.Time // zero until final; both are times of the node's clock, in seconds
-	NodeNow  time.Time // the node's clock when the status was read
+	NodeNow  time.Time // the node's clock when the status was read; zero in a Started
 	LogSize  int64     // the length of the log in bytes; -1 until final
 	BootID   string    // of the node when the job started
 	Reason   string    // why it is so, in words; empty where the job just ended
@@ -78,7 +78,7 @@ func Cancel(ctx context.Context, node ssh.Runner, id, reason string) (Status, er
 // askScript is the end of a script that asks run.sh, with b_dir set to Dir(id) and the question in
 // the positional parameters. Where the folder does not exist, or is only just being made, it
 // prints such a status itself. It replaces the shell that runs it.
-const askScript = `if [ -f "$b_dir/run.sh" ]; then
+const askScript = `if [ -f "$b_dir/spec" ]; then
 	exec sh "$b_dir/run.sh" "$@"
 fi
 b_state=missing b_reason= b_pid=
