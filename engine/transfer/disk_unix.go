@@ -25,7 +25,13 @@ func freeBytes(folder string) int64 {
 
 // lockFile takes the file for this process until it is closed; false: somebody else has it.
 func lockFile(f *os.File) (bool, error) {
-	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	raw, err := f.SyscallConn() // Fd would make the file a blocking one, with two more system calls
+	if err != nil {
+		return false, err
+	}
+	if failed := raw.Control(func(fd uintptr) { err = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) }); failed != nil {
+		return false, failed
+	}
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		return false, nil

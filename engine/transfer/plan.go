@@ -65,7 +65,7 @@ func (d *fetch) plan(ctx context.Context) (*plan, error) {
 	d.progress = progress{sink: d.req.Report, step: d.req.Step}
 	d.checkNames()
 	d.checkProtected()
-	parts := make(map[string]map[string][]string) // folder, partBase of a file, names of its parts
+	here := make(map[string]*contents) // by folder
 	for i := range d.list.entries {
 		e := &d.list.entries[i]
 		if ctx.Err() != nil {
@@ -87,7 +87,7 @@ func (d *fetch) plan(ctx context.Context) (*plan, error) {
 			d.warn(e.name, "is "+e.describe()+": not fetched")
 		case !e.hashed && !e.late || d.isDone(e):
 		default:
-			if err := d.planFile(p, e, parts); err != nil {
+			if err := d.planFile(p, e, here); err != nil {
 				return p, err
 			}
 		}
@@ -174,8 +174,16 @@ func (d *fetch) makeFolder(e *entry) error {
 }
 
 // planFile decides whether a file is here already, as a whole or in part.
-func (d *fetch) planFile(p *plan, e *entry, parts map[string]map[string][]string) error {
-	info, err := d.root.Lstat(e.name)
+func (d *fetch) planFile(p *plan, e *entry, here map[string]*contents) error {
+	dir, base := path.Split(e.name)
+	if here[dir] == nil {
+		here[dir] = d.contentsOf(dir)
+	}
+	var info fs.FileInfo
+	err := fs.ErrNotExist
+	if here[dir].names[base] {
+		info, err = d.root.Lstat(e.name)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -198,13 +206,9 @@ func (d *fetch) planFile(p *plan, e *entry, parts map[string]map[string][]string
 		return nil
 	}
 
-	dir, base := path.Split(e.name)
-	if parts[dir] == nil {
-		parts[dir] = d.partsIn(dir)
-	}
 	own := path.Base(partName(e.name, e.key()))
 	resumable := false
-	for _, name := range parts[dir][partBase(base)] {
+	for _, name := range here[dir].parts[partBase(base)] {
 		if name == own {
 			resumable = true
 		} else {
@@ -253,9 +257,14 @@ func (d *fetch) planRest(p *plan, e *entry) (taken bool, err error) {
 	return true, nil
 }
 
-// partsIn lists the parts that lie in a folder, by the partBase of the file that they belong to.
-func (d *fetch) partsIn(dir string) map[string][]string {
-	found := make(map[string][]string)
+// Contents are what lies in a folder of this machine.
+type contents struct {
+	names map[string]bool
+	parts map[string][]string // by the partBase of the file that they belong to
+}
+
+func (d *fetch) contentsOf(dir string) *contents {
+	found := &contents{make(map[string]bool), make(map[string][]string)}
 	if dir == "" {
 		dir = "."
 	}
@@ -267,8 +276,9 @@ func (d *fetch) partsIn(dir string) map[string][]string {
 	for {
 		names, err := f.Readdirnames(1000)
 		for _, name := range names {
+			found.names[name] = true
 			if base, ok := partOf(name); ok {
-				found[base] = append(found[base], name)
+				found.parts[base] = append(found.parts[base], name)
 			}
 		}
 		if err != nil {

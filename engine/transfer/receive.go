@@ -20,17 +20,13 @@ func (d *fetch) receive(ctx context.Context, r *bufio.Reader, p *plan) error {
 			return err
 		}
 	}
-	for {
-		more, err := nextArchive(r)
-		if err != nil {
-			return &streamError{err}
-		}
-		if !more {
-			break
-		}
-		if err := d.receiveArchive(ctx, tar.NewReader(r), p); err != nil {
-			return err
-		}
+	w := d.newWriters()
+	err := d.receiveArchives(ctx, r, p, w)
+	if failed := w.finish(); failed != nil {
+		return failed
+	}
+	if err != nil {
+		return err
 	}
 	// The node had its say and left these out.
 	for name, e := range p.want {
@@ -39,6 +35,21 @@ func (d *fetch) receive(ctx context.Context, r *bufio.Reader, p *plan) error {
 		}
 	}
 	return nil
+}
+
+func (d *fetch) receiveArchives(ctx context.Context, r *bufio.Reader, p *plan, w *writers) error {
+	for {
+		more, err := nextArchive(r)
+		switch {
+		case err != nil:
+			return &streamError{err}
+		case !more:
+			return nil
+		}
+		if err := d.receiveArchive(ctx, tar.NewReader(r), p, w); err != nil {
+			return err
+		}
+	}
 }
 
 // nextArchive skips what is left of an archive, which is filled up with zeros to blocks of 512
@@ -92,7 +103,7 @@ func (d *fetch) complete(part *part, rest *rest, sum digest) error {
 	return nil
 }
 
-func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, p *plan) error {
+func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, p *plan, w *writers) error {
 	for {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -114,8 +125,13 @@ func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, p *plan
 			d.steps++
 			d.mu.Unlock()
 		case e.isFile() && h.Typeflag == tar.TypeReg && h.Size == e.size:
-			err = d.receiveFile(ctx, archive, e, d.count)
+			if e.size < minResume && !e.late {
+				err = w.receive(archive, e)
+			} else {
+				err = d.receiveFile(ctx, archive, e, d.count)
+			}
 		case e.isFile() && h.Typeflag == tar.TypeLink:
+			w.flush() // what it is the same as
 			err = d.receiveHardLink(ctx, h.Linkname, e)
 		default:
 			d.attempt(e.name)
@@ -206,12 +222,17 @@ func (d *fetch) publish(part *part, e *entry) error {
 	if err := part.publish(e.name, e.perm(), time.Unix(e.mtime, 0)); err != nil {
 		return d.fileError(e, err)
 	}
+	d.published(e)
+	return nil
+}
+
+// published notes that a file is here.
+func (d *fetch) published(e *entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.done[e.name] = e.key()
 	d.result.Files++
 	d.steps++
-	return nil
 }
 
 // copy moves bytes into a part and counts them. Errors say which side they are of: *streamError is
