@@ -2,6 +2,9 @@
 
 GO ?= go
 BIN := bin/bifrost
+
+# As the program is built, so that what the linters need is compiled once.
+PLAIN := CGO_ENABLED=0 GOFLAGS=-trimpath
 SOURCES := $(shell git ls-files -co --exclude-standard '*.go' '*.sh' '*.star' 2>/dev/null) go.mod go.sum
 
 .PHONY: build quickstart test lint scripts fmt docs deps bench bench-quick bench-deps lines money
@@ -9,7 +12,7 @@ SOURCES := $(shell git ls-files -co --exclude-standard '*.go' '*.sh' '*.star' 2>
 build: $(BIN)
 
 $(BIN): $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $@ ./cmd/bifrost
+	$(PLAIN) $(GO) build -ldflags '-s -w' -o $@ ./cmd/bifrost
 
 # The main job, end to end, on this machine: no account, no network, no set-up.
 quickstart: build
@@ -18,16 +21,13 @@ quickstart: build
 # Everything that CI checks. CI=true makes a missing program a failure; otherwise the tests that need
 # it say that they were left out.
 test: deps lint scripts
-	$(GO) build ./...
-	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bifrost
-	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/bifrost
 	$(GO) test -vet=off $$(.ci/race) $(if $(CI),-count=1) -timeout 14m ./...
 	$(MAKE) --no-print-directory docs
 	@git diff --exit-code --stat -- docs || { echo 'docs/ is not up to date: commit what make docs wrote'; exit 1; }
 
 lint:
-	$(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(PLAIN) $(GO) vet ./...
+	$(PLAIN) $(GO) tool staticcheck ./...
 	@unformatted="$$($(GO) tool gofumpt -l .)"; test -z "$$unformatted" || { echo "not formatted, run make fmt:"; echo "$$unformatted"; exit 1; }
 
 # The scripts of this repository, by the program itself. Those under examples/embed belong to a program that
