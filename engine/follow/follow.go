@@ -153,6 +153,10 @@ type stream struct {
 }
 
 func (s *stream) run(ctx context.Context, node ssh.Runner, id string, begun func()) error {
+	far, err := isFar(ctx, node)
+	if err != nil {
+		return err
+	}
 	block, err := s.log.overlap()
 	if err != nil {
 		return err
@@ -166,10 +170,17 @@ func (s *stream) run(ctx context.Context, node ssh.Runner, id string, begun func
 	s.stdin = end
 	// The script on the node ends with its stdin, so a caller who leaves must close it too.
 	defer context.AfterFunc(ctx, func() { end.Close() })()
+	var out io.Writer = writer(s.bytes)
+	pack, taken := "", func() {}
+	if far {
+		pack = "1"
+		out, taken = s.packed()
+	}
 	err = node.Run(ctx, ssh.Command{
-		Script: fmt.Sprintf("b_dir=%s\nb_from=%d\nb_stop=\n%s", session.Dir(id), from, followScript),
-		Stdin:  stdin, Stdout: writer(s.bytes), Stderr: writer(s.words),
+		Script: fmt.Sprintf("b_dir=%s\nb_from=%d\nb_pack=%s\nb_stop=\n%s", session.Dir(id), from, pack, followScript),
+		Stdin:  stdin, Stdout: out, Stderr: writer(s.words),
 	})
+	taken()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.timer != nil {

@@ -9,7 +9,21 @@ cd "$b_dir" 2>/dev/null || {
 }
 # A signal only makes the script go on to its end: all that was started is known there.
 trap b_stop=1 HUP INT TERM
-tail -c "+$b_from" -f log </dev/null &
+# A client that is far gets what there is compressed, where that is much; a line says what comes.
+{
+	if [ -n "$b_pack" ]; then
+		b_size=$(($(wc -c <log)))
+		b_count=$((b_size - b_from + 1))
+		if [ $b_count -ge 1000000 ] && command -v gzip >/dev/null 2>&1; then
+			echo "z$b_count"
+			tail -c "+$b_from" log | head -c $b_count | gzip -1
+			b_from=$((b_size + 1))
+		else
+			echo r
+		fi
+	fi
+	exec tail -c "+$b_from" -f log
+} </dev/null &
 b_log=$!
 tail -n +1 -f events </dev/null 1>&2 &
 b_events=$!
