@@ -46,7 +46,7 @@ var errSilent = errors.New("the node does not answer any more")
 // headroom is never written to, so it takes no memory; but the garbage collector, which runs when the heap
 // has doubled, counts it. x/crypto makes a slice of each packet that it reads, and without headroom a heap
 // of 4 MB is collected hundreds of times for a gigabyte, which takes longer than to decrypt it.
-var headroom = sync.OnceValue(func() []byte { return make([]byte, 32<<20) })
+var headroom = sync.OnceValue(func() []byte { return make([]byte, 16<<20) })
 
 func newConn(c gossh.Conn, w *wire, chans <-chan gossh.NewChannel, reqs <-chan *gossh.Request, k keepalive, wg *sync.WaitGroup) *conn {
 	_ = headroom()

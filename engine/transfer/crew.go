@@ -40,7 +40,7 @@ type width struct {
 func defaultWidth() width {
 	return width{
 		trip: 15 * time.Millisecond, first: 8 << 20, part: 2 << 20, large: 32 << 20, late: 32 << 20, stretch: 64 << 20, each: 8 << 20,
-		most: 15, greet: 8, at: 2, memory: 64 << 20,
+		most: 11, greet: 8, at: 2, memory: 32 << 20,
 	}
 }
 
