@@ -24,7 +24,11 @@ type patientRunner struct {
 
 func (p *patientRunner) Run(ctx context.Context, cmd ssh.Command) error {
 	cmd.Stdout, cmd.Stderr = p.heard(cmd.Stdout), p.heard(cmd.Stderr)
-	err := p.node.runner.Run(ctx, cmd)
+	return p.judge(ctx, p.node.runner.Run(ctx, cmd))
+}
+
+// judge makes the last error of one after which nobody tries again.
+func (p *patientRunner) judge(ctx context.Context, err error) error {
 	if !isLost(err) || ctx.Err() != nil {
 		p.speaks()
 		return err
@@ -52,7 +56,11 @@ func (p *patientRunner) Run(ctx context.Context, cmd ssh.Command) error {
 
 // RoundTrip and Beside are the client's: what is large goes over several connections.
 func (p *patientRunner) RoundTrip(ctx context.Context) (time.Duration, error) {
-	return p.node.runner.RoundTrip(ctx)
+	trip, err := p.node.runner.RoundTrip(ctx)
+	if err != nil {
+		err = p.judge(ctx, err)
+	}
+	return trip, err
 }
 
 func (p *patientRunner) Beside() (*ssh.Client, error) { return p.node.runner.Beside() }
