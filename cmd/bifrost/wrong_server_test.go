@@ -107,7 +107,7 @@ func (s *session) leavesNothingOn(server *enginetest.Server) {
 	}
 	for _, p := range parts {
 		switch filepath.Base(p) {
-		case "manifest", "owner", "provenance.json", "bootstrap":
+		case "manifest", "index", "owner", "provenance.json", "bootstrap":
 		default:
 			s.t.Errorf("%s is left in the workspace", p)
 		}

@@ -88,11 +88,13 @@ set -f
 # The index has a line for each file that was found to be as recorded: what stat says of it. As long as
 # it says the same the file need not be read, because nothing can set the time of the last change (%Z) but
 # the clock. A time is in seconds, so that of a file which changed a moment ago does not tell yet; and
-# what a crash of the machine has left is read again.
-seen() { sed -n 's/^f [0-7]* [0-9]* [0-9a-f]* //p' $M | tr '\n' '\0' | xargs -0 stat -c '%f %a %i %s %Y %Z %n' 2>/dev/null; }
+# what a crash of the machine has left is read again. The lock is this moment, by the same clock.
+seen() { sed -n -e "1s|.*|$B/lock|p" -e 's/^f [0-7]* [0-9]* [0-9a-f]* //p' $M | tr '\n' '\0' | xargs -0 stat -c '%f %a %i %s %Y %Z %n' 2>/dev/null; }
 judge='
 function name() { return substr($0, index($0, " ./") + 1) }
+BEGIN { if (settle) print head }
 part == 1 { if (FNR == 1) use = $0 == head; else { stale++; if (use) known[$0] } next }
+part == 2 && FNR == 1 { now = $6; next }
 part == 2 {
   n = name()
   line[n] = $0; type[n] = substr($1, 1, 1); mode[n] = $2; size[n] = $4; changed[n] = $6
@@ -103,40 +105,35 @@ part == 2 {
   if (line[n] in known) { stale--; if (settle) print line[n]; next }
   if (type[n] != "8" || size[n] != $3) { if (!settle) print "bad " n; next }
   settled = mode[n] == $2 && changed[n] + 1 < now
-  if (settled) fresh = 1
+  if (settled) fresh++
   if (settle) { if (settled) print line[n]; next }
   if (mode[n] != $2) print "mode " n
   print "read " $4 "  " n
 }
-END { if (!settle && (fresh || stale)) print "settle" }'
+END { if (!settle && fresh + stale) print "settle " fresh + stale }'
 judge() {
   x=$B/index
   [ -s $x ] && [ "$O" != - ] || x=/dev/null
-  say "$s" | awk "$judge" head="$head" now="$(stat -c %Z $B/lock)" settle=$1 part=1 $x part=2 - part=3 $M
+  seen | awk -v settle=$1 -v head="index $O" "$judge" part=1 $x part=2 - part=3 $M
 }
-# differ says what in the workspace is not as recorded, and sets D if there is anything. It sets u where
-# the index is not up to date.
+# differ says what in the workspace is not as recorded, and sets D if there is anything. It sets u to how
+# many lines of the index are not up to date.
 differ() {
-  head="index $O"
-  s="$head
-$(seen)"
-  [ "$O" != - ] && [ -f $B/index ] && [ "$s" = "$(cat $B/index)" ] || {
-    j=$(judge 0) || die write "$j"
-    tell "$(say "$j" | sed -n -e '/^bad /p' -e '/^mode /p')"
-    u=$j
-    case $j in
-    *read\ *)
-      x=$(say "$j" | sed -n 's/^read //p' | sha256sum -c 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/bad \1/p')
-      tell "$x"
-      [ -z "$x" ] || u=
-      ;;
-    esac
-    case $u in *settle) ;; *) u= ;; esac
-  }
+  j=$(judge 0) || die write "$j"
+  case $j in *settle\ *) u=${j##*settle } ;; esac
+  case $j in *bad\ *|*mode\ *) tell "$(say "$j" | sed -n -e '/^bad /p' -e '/^mode /p')" ;; esac
+  case $j in
+  *read\ *)
+    x=$(say "$j" | sed -n 's/^read //p' | sha256sum -c 2>/dev/null | sed -n 's/^\(.*\): FAILED.*/bad \1/p')
+    tell "$x"
+    [ -z "$x" ] || u=0
+    ;;
+  esac
   tell "$(odd)"
 }
 tell() { [ -z "$1" ] || { D=y; say "$1"; }; }
-settle() { { say "$head"; judge 1; } >$B/index.new && mv -f $B/index.new $B/index; }
+# settle brings the index up to date where more than so many lines of it are not. No push needs it.
+settle() { [ $u -le $1 ] || { judge 1 >$B/index.new && mv -f $B/index.new $B/index || rm -f $B/index.new; } 2>/dev/null; }
 # odd is differ for what stat and sha256sum have no plain line for.
 odd() {
   sed -n '/^[Fld] /p' $M | while read -r t a b c d; do
@@ -161,7 +158,7 @@ odd() {
     esac
   done
 }
-I= D= u=
+I= D= u=0
 if [ -f $M ]; then
   sum $M
   I=$x
@@ -170,8 +167,6 @@ if [ -f $M ]; then
 fi
 ! command -v gzip >/dev/null || say gzip
 say ask
-# Whatever comes of it, the push does not need it.
-[ -z "$u" ] || settle 2>/dev/null
 
 # prov writes the provenance; the push counts without it.
 prov() { dec "$1"; printf '%s\n' "$x" >$B/provenance.new && mv -f $B/provenance.new $B/provenance.json; }
@@ -207,21 +202,21 @@ while read -r a b c d e; do
     if [ "$I" = "$b" ] && [ -z "$D" ] && [ ! -f $P ] && [ "$o" = "$c $d" ]; then
       prov "$e" 2>/dev/null
       say done
+      settle 0
       exit 0
     fi
     say no
+    settle 200
     ;;
   tar|tgz)
     size=$e
     e=$(umask 077; mkdir $S 2>&1) || die write "$e"
     x="tar xpof - -C $S"
     e=$(umask 0; { if [ $a = tgz ]; then gzip -dc | $x; else $x; fi; } 2>&1) || die stream "$e"
-    sum $S/sums
-    [ $x = $b ] || die stream
-    e=$(cd $S && intact $size) || die stream "$e"
     [ ! -f $S/delta ] || e=$(awk "$edit" $S/delta $M 2>&1 >$S/manifest) || die stream "$e"
-    sum $S/manifest
-    [ $x = $c ] || die stream the manifest
+    set -- $(sha256sum $S/sums $S/manifest)
+    [ "$1 $3" = "$b $c" ] || die stream
+    e=$(cd $S && intact $size) || die stream "$e"
     origin=$d
     . ./$S/apply
     prov "$origin" 2>/dev/null

@@ -149,7 +149,7 @@ func wantTree(t testing.TB, dir string, want tree) {
 // quiet checks that nothing of a push is left running or lying about.
 func quiet(t testing.TB, workspace string) {
 	t.Helper()
-	for _, name := range []string{"lock", "stage", "pending", "unlock"} {
+	for _, name := range []string{"lock", "stage", "pending", "unlock", "index.new"} {
 		if _, err := os.Lstat(filepath.Join(workspace, ".bifrost", name)); err == nil {
 			t.Errorf(".bifrost/%s is left behind", name)
 		}
