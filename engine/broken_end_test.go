@@ -113,7 +113,7 @@ func TestNodeAwayForGood(t *testing.T) {
 				t.Fatal(err)
 			}
 			eng, _ = openAt(t, state, func(c *engine.Config) { c.Guardian = nil })
-			wait(t, "the guardian to finish the job", func() bool {
+			enginetest.Until(t, "the guardian to finish the job", func() bool {
 				nodes, err := eng.Nodes(t.Context(), false)
 				return err == nil && len(nodes) == 0
 			})
@@ -178,7 +178,7 @@ func TestTwoAttach(t *testing.T) {
 			}
 		})
 	}
-	wait(t, "both to be connected", func() bool { return proxy.Accepted() == before+2 })
+	enginetest.Until(t, "both to be connected", func() bool { return proxy.Accepted() == before+2 })
 	if err := os.WriteFile(filepath.Join(state, "go"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine"
+	"github.com/bifrost-run/bifrost/engine/enginetest"
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/engine/report"
 )
@@ -107,7 +108,7 @@ func TestKilledClient(t *testing.T) {
 					t.Errorf("settle: %v", err)
 				}
 			}
-			wait(t, "the machine to be gone", func() bool {
+			enginetest.Until(t, "the machine to be gone", func() bool {
 				nodes, err := eng.Nodes(t.Context(), false)
 				return err == nil && len(nodes) == 0
 			})
@@ -134,7 +135,7 @@ func TestKilledClient(t *testing.T) {
 					t.Errorf("log %q, %v", got, err)
 				}
 			}
-			wait(t, "every process to be gone", func() bool { return len(guardians(t, state)) == 0 })
+			enginetest.Until(t, "every process to be gone", func() bool { return len(guardians(t, state)) == 0 })
 			nothingLeft(t, state)
 		})
 	}
@@ -164,7 +165,7 @@ func processes(t *testing.T, file, text string) (pids []string) {
 // killGuardians kills them.
 func killGuardians(t *testing.T, state string) {
 	t.Helper()
-	wait(t, "a guardian to kill", func() bool { return len(guardians(t, state)) > 0 })
+	enginetest.Until(t, "a guardian to kill", func() bool { return len(guardians(t, state)) > 0 })
 	if out, err := exec.Command("kill", append([]string{"-9"}, guardians(t, state)...)...).CombinedOutput(); err != nil {
 		t.Fatalf("kill: %v: %s", err, out)
 	}
@@ -198,6 +199,6 @@ func TestGuardianFinishesDetachedRun(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(state, "out.txt")); err != nil {
 		t.Error(err)
 	}
-	wait(t, "every process to be gone", func() bool { return len(guardians(t, state)) == 0 })
+	enginetest.Until(t, "every process to be gone", func() bool { return len(guardians(t, state)) == 0 })
 	nothingLeft(t, state)
 }

@@ -10,9 +10,9 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/bifrost-run/bifrost/engine"
+	"github.com/bifrost-run/bifrost/engine/enginetest"
 	"github.com/bifrost-run/bifrost/engine/report"
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/local"
@@ -79,7 +79,7 @@ func stateDir(t *testing.T) string {
 	t.Helper()
 	state := t.TempDir()
 	t.Cleanup(func() { // after the engines were closed
-		wait(t, "the guardians to end", func() bool { return len(guardians(t, state)) == 0 })
+		enginetest.Until(t, "the guardians to end", func() bool { return len(guardians(t, state)) == 0 })
 	})
 	return state
 }
@@ -140,17 +140,6 @@ func (e *events) text() string {
 		fmt.Fprintf(&b, "%s %s %s %v\n", ev.Step, ev.Text, ev.Data, ev.Err)
 	}
 	return b.String()
-}
-
-// wait polls a condition; a test that needs it says what it waits for.
-func wait(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !cond(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 30 s in vain: %s", what)
-		}
-		time.Sleep(10 * time.Millisecond) // between two looks at the condition
-	}
 }
 
 // tree writes files beneath a new folder.

@@ -136,7 +136,7 @@ func TestSecretIsNowhere(t *testing.T) {
 	res, err := eng.Run(t.Context(), engine.Job{
 		SSH: target, Command: engine.Shell("test -n \"$TOKEN\" && touch up && until [ -e go ]; do sleep 0.05; done"), Env: []engine.Var{{Name: "TOKEN", Value: canary}},
 	}, engine.RunOptions{Body: func(ctx context.Context, h *engine.Handle) error {
-		wait(t, "the job to be up", func() bool { ok, err := h.Node().Exists(ctx, "up"); return ok && err == nil })
+		enginetest.Until(t, "the job to be up", func() bool { ok, err := h.Node().Exists(ctx, "up"); return ok && err == nil })
 		if found := leaks(); len(found) > 0 {
 			t.Errorf("while the job runs the secret is in %v", found)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine"
+	"github.com/bifrost-run/bifrost/engine/enginetest"
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/journal"
 )
@@ -22,7 +23,7 @@ func nothingLeft(t *testing.T, state string) {
 	if err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	wait(t, "no process of "+state+" to be left", func() bool { return len(processes(t, "cmdline", state)) == 0 })
+	enginetest.Until(t, "no process of "+state+" to be left", func() bool { return len(processes(t, "cmdline", state)) == 0 })
 }
 
 func TestRunOnLocalNode(t *testing.T) {
@@ -153,7 +154,7 @@ func TestStopFetchesResults(t *testing.T) {
 	res, err := eng.Run(ctx, engine.Job{
 		Provision: onLocal(), Command: engine.Shell("echo half > part.txt; sleep 1000"), Results: []engine.ResultSpec{{Remote: "part.txt", Local: "./"}},
 	}, engine.RunOptions{Body: func(ctx context.Context, h *engine.Handle) error {
-		wait(t, "part.txt on the node", func() bool {
+		enginetest.Until(t, "part.txt on the node", func() bool {
 			ok, err := h.Node().Exists(ctx, "part.txt")
 			return ok && err == nil
 		})
@@ -429,7 +430,7 @@ func TestSyncBesideTheGuardian(t *testing.T) {
 			t.Errorf("wait: %d, %v", code, err)
 		}
 	}
-	wait(t, "the job to be over", func() bool {
+	enginetest.Until(t, "the job to be over", func() bool {
 		job, err := other.Job(t.Context(), id)
 		return err == nil && job.State.Final()
 	})
@@ -439,7 +440,7 @@ func TestSyncBesideTheGuardian(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(state, "out.txt")); err != nil {
 		t.Error(err)
 	}
-	wait(t, "the guardian to be done", func() bool { return len(guardians(t, state)) == 0 })
+	enginetest.Until(t, "the guardian to be done", func() bool { return len(guardians(t, state)) == 0 })
 	nothingLeft(t, state)
 }
 

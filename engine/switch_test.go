@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine"
+	"github.com/bifrost-run/bifrost/engine/enginetest"
 	"github.com/bifrost-run/bifrost/engine/journal"
 	"github.com/bifrost-run/bifrost/gpu"
 	"github.com/bifrost-run/bifrost/gpu/gputest/clients"
@@ -75,7 +76,7 @@ func TestSwitchEndsTheMachine(t *testing.T) {
 	if err != nil || res.HeldUntil.IsZero() {
 		t.Fatalf("got %+v, %v, want it held", res, err)
 	}
-	wait(t, "the machine to end itself", func() bool { return len(acct.Machines()) == 0 })
+	enginetest.Until(t, "the machine to end itself", func() bool { return len(acct.Machines()) == 0 })
 	if n := len(acct.Calls("terminate")); n != 1 {
 		t.Errorf("%d calls to terminate, want the machine's own", n)
 	}

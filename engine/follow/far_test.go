@@ -42,7 +42,7 @@ func TestFollowFarNode(t *testing.T) {
 			}
 			log := filepath.Join(s.Home, ".bifrost/jobs/j/log")
 			want := seq(400_000)
-			until(t, "the log is there", func() bool { info, err := os.Stat(log); return err == nil && info.Size() == int64(len(want)) })
+			enginetest.Until(t, "the log is there", func() bool { info, err := os.Stat(log); return err == nil && info.Size() == int64(len(want)) })
 			proxy := enginetest.NewProxy(t, s.Addr)
 			proxy.Delay(15 * time.Millisecond)
 			node := s.ClientVia(t, proxy)

@@ -64,15 +64,6 @@ func followTo(t *testing.T, node *enginetest.Shell, c *follow.Copy) (session.Sta
 	return follow.Follow(ctx, node, follow.Request{JobID: "j", Log: c}, nil)
 }
 
-func until(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !condition(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not true: %s", what)
-		}
-	}
-}
-
 func TestFollowLongerCopy(t *testing.T) {
 	t.Parallel()
 	eachShell(t, func(t *testing.T, node *enginetest.Shell) {
@@ -162,7 +153,7 @@ func TestFollowShellKilled(t *testing.T) {
 		if err != nil || status.State != session.Exited || !killed {
 			t.Errorf("got %+v, %v, killed %v", status, err, killed)
 		}
-		until(t, "no tail is left", func() bool { return len(tails(node.Home)) == 0 })
+		enginetest.Until(t, "no tail is left", func() bool { return len(tails(node.Home)) == 0 })
 	})
 }
 

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bifrost-run/bifrost/engine/enginetest"
 )
@@ -44,7 +43,7 @@ func TestIndex(t *testing.T) {
 			t.Errorf("%d files were read after the first push, want all with plain names", n)
 		}
 		// What has changed a moment ago may be changing still.
-		until(t, func() bool { return hashed() == 0 })
+		enginetest.Until(t, "nothing is read again", func() bool { return hashed() == 0 })
 
 		for name, spoil := range map[string]func(p string) error{
 			"content, with size and time as before": func(p string) error {
@@ -60,7 +59,7 @@ func TestIndex(t *testing.T) {
 			"moved away":  func(p string) error { return os.Rename(p, p+".old") },
 			"another one": func(p string) error { return os.Rename(filepath.Join(ws, "b c"), p) },
 		} {
-			until(t, func() bool { return hashed() == 0 })
+			enginetest.Until(t, "nothing is read again", func() bool { return hashed() == 0 })
 			must(t, spoil(filepath.Join(ws, "d/f")))
 			if res := mustPush(t, counting, req); res.Sent == 0 {
 				t.Errorf("%s: nothing was sent", name)
@@ -68,7 +67,7 @@ func TestIndex(t *testing.T) {
 			must(t, os.RemoveAll(filepath.Join(ws, "d/f.old")))
 			wantTree(t, ws, want)
 		}
-		until(t, func() bool { return hashed() == 0 })
+		enginetest.Until(t, "nothing is read again", func() bool { return hashed() == 0 })
 		must(t, os.Chmod(filepath.Join(ws, "a"), 0o600))
 		mustPush(t, counting, req)
 		if info, err := os.Stat(filepath.Join(ws, "a")); err != nil || info.Mode() != 0o644 {
@@ -76,7 +75,7 @@ func TestIndex(t *testing.T) {
 		}
 
 		// After a crash of the machine everything is read again.
-		until(t, func() bool { return hashed() == 0 })
+		enginetest.Until(t, "nothing is read again", func() bool { return hashed() == 0 })
 		index := filepath.Join(ws, ".bifrost/index")
 		data, err := os.ReadFile(index)
 		must(t, err)
@@ -90,16 +89,6 @@ func TestIndex(t *testing.T) {
 			t.Errorf("%d files were read when the index was damaged, want all", n)
 		}
 	})
-}
-
-// until repeats cond, which takes its time, until it holds.
-func until(t *testing.T, cond func() bool) {
-	t.Helper()
-	for start := time.Now(); !cond(); {
-		if time.Since(start) > time.Minute {
-			t.Fatal("it does not come to hold")
-		}
-	}
 }
 
 // TestDelta: a few changes of a large tree travel as such.
@@ -169,7 +158,7 @@ func TestLocalIndex(t *testing.T) {
 	// known waits until the index has files that nothing is done to.
 	known := func() {
 		t.Helper()
-		until(t, func() bool {
+		enginetest.Until(t, "all files are in the index", func() bool {
 			sums()
 			return len(cached.index(src)) == len(names)
 		})

@@ -3,6 +3,7 @@
 package transfer
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -126,18 +127,10 @@ func TestLargeFilesOfANearNodeWithCuts(t *testing.T) {
 		total += res.Bytes
 		noHalf(t, filepath.Join(dir, "to"), want)
 	}
-	diffTree(t, dir, mergeTrees(under("src", want), under("to", want)))
+	both := under("src", want)
+	maps.Copy(both, under("to", want))
+	diffTree(t, dir, both)
 	if again := total - want.bytes(); again < 0 || again > 2*(minResume+9000) {
 		t.Errorf("%d bytes travelled for %d", total, want.bytes())
 	}
-}
-
-func mergeTrees(all ...tree) tree {
-	merged := make(tree)
-	for _, tr := range all {
-		for name, content := range tr {
-			merged[name] = content
-		}
-	}
-	return merged
 }
