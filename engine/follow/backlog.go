@@ -3,31 +3,14 @@ package follow
 import (
 	"bufio"
 	"compress/gzip"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/bifrost-run/bifrost/engine/ssh"
 )
-
-// farTrip is the round trip from which on what a log has already comes compressed, where that is much: then
-// the window of the connection is the limit, and not the processor.
-const farTrip = 15 * time.Millisecond
-
-func isFar(ctx context.Context, node ssh.Runner) (bool, error) {
-	far, ok := node.(interface {
-		RoundTrip(ctx context.Context) (time.Duration, error)
-	})
-	if !ok {
-		return false, nil
-	}
-	trip, err := far.RoundTrip(ctx)
-	return trip >= farTrip, err
-}
 
 // packed returns a writer for what the script sends when it is told to pack: a line first, "r" or "z" and a
 // number; behind the latter a gzip of that many bytes; then the log as it grows. end waits until all of
@@ -57,7 +40,6 @@ func (s *stream) unpack(r *bufio.Reader) error {
 	if err != nil {
 		return nil // the end of the command says more
 	}
-	buf := make([]byte, 64<<10)
 	if count, ok := strings.CutPrefix(strings.TrimSpace(line), "z"); ok {
 		left, err := strconv.ParseInt(count, 10, 64)
 		if err != nil {
@@ -68,7 +50,7 @@ func (s *stream) unpack(r *bufio.Reader) error {
 			return s.unpackError(err)
 		}
 		z.Multistream(false)
-		n, err := s.pour(z, buf)
+		n, err := io.Copy(writer(s.bytes), z)
 		switch {
 		case err != nil:
 			return s.unpackError(err)
@@ -76,7 +58,7 @@ func (s *stream) unpack(r *bufio.Reader) error {
 			return &ssh.LostError{Err: errors.New("the log became shorter while it was read")}
 		}
 	}
-	_, err = s.pour(r, buf)
+	_, err = io.Copy(writer(s.bytes), r)
 	return err
 }
 
@@ -95,23 +77,4 @@ func (s *stream) failed() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err
-}
-
-// pour takes all that r has, as it comes.
-func (s *stream) pour(r io.Reader, buf []byte) (n int64, err error) {
-	for {
-		m, err := r.Read(buf)
-		if m > 0 {
-			n += int64(m)
-			if err := s.bytes(buf[:m]); err != nil {
-				return n, err
-			}
-		}
-		if err == io.EOF {
-			return n, nil
-		}
-		if err != nil {
-			return n, err
-		}
-	}
 }

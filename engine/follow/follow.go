@@ -153,7 +153,7 @@ type stream struct {
 }
 
 func (s *stream) run(ctx context.Context, node ssh.Runner, id string, begun func()) error {
-	far, err := isFar(ctx, node)
+	far, err := ssh.IsFar(ctx, node)
 	if err != nil {
 		return err
 	}

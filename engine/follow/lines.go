@@ -48,7 +48,7 @@ type frame struct {
 
 // cut takes bytes up to the end of a line or of p. The line is valid until the next call.
 func (f *frame) cut(p []byte) (line, rest []byte, ended bool) {
-	i := indexEnd(p)
+	i := bytes.IndexAny(p, "\r\n")
 	if i < 0 {
 		f.add(p)
 		return nil, nil, false
@@ -59,18 +59,6 @@ func (f *frame) cut(p []byte) (line, rest []byte, ended bool) {
 		return nil, p[i+1:], false
 	}
 	return f.end(), p[i+1:], true
-}
-
-// indexEnd returns where the first \r or \n is, -1 where none is.
-func indexEnd(p []byte) int {
-	i := bytes.IndexByte(p, '\n')
-	if i >= 0 {
-		p = p[:i]
-	}
-	if cr := bytes.IndexByte(p, '\r'); cr >= 0 {
-		return cr
-	}
-	return i
 }
 
 func (f *frame) add(p []byte) {
@@ -110,7 +98,7 @@ func (c *collapser) Write(p []byte) (int, error) {
 		out, p = p[:end:end], p[end:] // whole lines, as most output is
 	}
 	for len(p) > 0 {
-		i := indexEnd(p)
+		i := bytes.IndexAny(p, "\r\n")
 		if i < 0 {
 			i = len(p)
 		}

@@ -21,8 +21,6 @@ type stagedFile struct {
 	staged string // relative to the stage
 }
 
-func (f stagedFile) isOdd() bool { return strings.HasPrefix(f.staged, "o/") }
-
 // stageFiles gives every file that travels a place in the stage: the one that it has in the tree, where
 // sha256sum -c can read the name.
 func stageFiles(send []entry) []stagedFile {
@@ -138,7 +136,7 @@ func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) [
 	}
 	byDir := map[string][]string{}
 	for _, f := range files {
-		if f.isOdd() {
+		if odd(f.path) {
 			continue
 		}
 		dir := path.Dir(f.path)
@@ -167,7 +165,7 @@ func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) [
 		s.flush()
 	}
 	for _, f := range files {
-		if f.isOdd() {
+		if odd(f.path) {
 			s.line("one " + ssh.Quote(f.staged) + " " + ssh.Quote("./"+f.path))
 		}
 	}

@@ -179,16 +179,20 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	}
 	known.write(manifest)
 	files := stageFiles(p.send)
-	texts := []text{{"apply", applyScript(p, files, node, owner)}, {"delta", p.delta}}
-	if p.delta == nil {
-		texts[1] = text{"manifest", manifest}
+	record := text{"manifest", manifest}
+	if p.delta != nil {
+		record = text{"delta", p.delta}
 	}
+	texts := []text{{"apply", applyScript(p, files, node, owner)}, record}
 	if p.pending != nil {
 		known.write(p.pending)
 		texts = append(texts, text{"pending", p.pending})
 	}
 	parcel := newParcel(source, files, texts...)
-	pack := node.gzip && parcel.total >= packBytes && isFar(ctx, runner)
+	pack := false
+	if node.gzip && parcel.total >= packBytes {
+		pack, _ = ssh.IsFar(ctx, runner) // what is wrong with the connection, sending tells
+	}
 	err = c.send(parcel, id, origin, pack, req.Report)
 	var changed *changedError
 	if errors.As(err, &changed) || fault.KindOf(err) == fault.Invalid {

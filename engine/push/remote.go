@@ -61,23 +61,6 @@ func open(ctx context.Context, runner ssh.Runner, req Request) *conversation {
 	return c
 }
 
-// farTrip is the round trip from which on compressing pays: at 2 MiB in each, what a connection carries
-// is then less than a processor compresses.
-const farTrip = 15 * time.Millisecond
-
-// isFar says whether the node is at a distance, where the Runner can tell. The handshake of the open
-// connection has told, so it takes no time.
-func isFar(ctx context.Context, runner ssh.Runner) bool {
-	r, ok := runner.(interface {
-		RoundTrip(ctx context.Context) (time.Duration, error)
-	})
-	if !ok {
-		return false
-	}
-	trip, err := r.RoundTrip(ctx)
-	return err == nil && trip >= farTrip
-}
-
 var errEnded = errors.New("the node's side has ended")
 
 // close ends the conversation and returns what became of the command.

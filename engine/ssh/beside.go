@@ -33,6 +33,23 @@ func (c *Client) Beside() (*Client, error) {
 	return b, nil
 }
 
+// windowTrip is the round trip from which on the window of a connection is the limit, and not the processor: of
+// 2 MiB in each, a connection carries less than a processor compresses.
+const windowTrip = 15 * time.Millisecond
+
+// IsFar says whether a node is at a distance from which on compressing pays, where the Runner can tell, as
+// *Client can. The handshake of an open connection has told, so it takes no time; it connects if there is none.
+func IsFar(ctx context.Context, node Runner) (bool, error) {
+	r, ok := node.(interface {
+		RoundTrip(ctx context.Context) (time.Duration, error)
+	})
+	if !ok {
+		return false, nil
+	}
+	trip, err := r.RoundTrip(ctx)
+	return err == nil && trip >= windowTrip, err
+}
+
 // RoundTrip returns how long the node took to answer during the handshake of a connection that is open.
 func (c *Client) RoundTrip(ctx context.Context) (time.Duration, error) {
 	if err := c.begin(); err != nil {
