@@ -307,6 +307,10 @@ type window struct {
 	inFlight int
 	last     time.Time // of the last send
 	acks     []ack     // on their way back, oldest first
+
+	// Linux lets it grow when more than half of it was in use at any time of the round trip before.
+	peak, peakBefore int       // of inFlight, in this round trip and in the one before
+	until            time.Time // end of this round trip
 }
 
 type ack struct {
@@ -318,7 +322,7 @@ type ack struct {
 func (w *window) room(now time.Time) (int, time.Time) {
 	for len(w.acks) > 0 && !w.acks[0].at.After(now) {
 		a := w.acks[0]
-		if w.size < 2*w.inFlight { // it was in use
+		if w.size < 2*max(w.peak, w.peakBefore) {
 			w.size = min(w.size+a.size, flowWindow)
 		}
 		w.inFlight -= a.size
@@ -338,6 +342,11 @@ func (w *window) room(now time.Time) (int, time.Time) {
 
 func (w *window) sent(now time.Time, n int) {
 	w.inFlight += n
+	if now.After(w.until) {
+		w.peak, w.peakBefore = 0, w.peak
+		w.until = now.Add(w.trip)
+	}
+	w.peak = max(w.peak, w.inFlight)
 	w.last = now
 	w.acks = append(w.acks, ack{now.Add(w.trip), n})
 }
