@@ -43,7 +43,7 @@ func converse(ctx context.Context, runner ssh.Runner, script string) *conversati
 
 // tell runs fn, which writes to the command, beside the reader, and ends the command's input when fn
 // is done. Where fn fails the command finds its input too short.
-func (c *conversation) tell(fn func(io.Writer) error) {
+func (c *conversation) tell(fn func(*bufio.Writer) error) {
 	c.writers.Go(func() {
 		w := bufio.NewWriterSize(c.in, 256<<10)
 		if fn(w) == nil {

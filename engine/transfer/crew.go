@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
@@ -26,10 +27,10 @@ type distant interface {
 type width struct {
 	trip    time.Duration // shortest round trip for which it is worth it
 	first   int64         // bytes that the first connection moves meanwhile
-	part    int64         // bytes that one command on a further connection moves
+	part    int64         // bytes of a piece of a large file, and of a batch of small ones of an upload
+	chunk   int64         // bytes of small files that a download asks a command for at a time
 	large   int64         // bytes from which on a file is moved by commands of its own; 0 is never
 	stretch int64         // bytes of a large file that an upload compares at a time; a multiple of part
-	late    int64         // bytes from which on the sum of a file comes beside it, and not before it; 0 is never
 	each    int64         // bytes for which one more connection is made
 	most    int           // further connections
 	greet   int           // of them, in their handshake at a time: sshd drops some from the eleventh on
@@ -39,26 +40,26 @@ type width struct {
 
 func defaultWidth() width {
 	return width{
-		trip: 15 * time.Millisecond, first: 8 << 20, part: 2 << 20, large: 32 << 20, late: 32 << 20, stretch: 64 << 20, each: 8 << 20,
-		most: 11, greet: 8, at: 2, memory: 32 << 20,
+		trip: 15 * time.Millisecond, first: 8 << 20, part: 2 << 20, chunk: 1 << 20, large: 32 << 20, stretch: 64 << 20, each: 4 << 20,
+		most: 11, greet: 8, at: 3, memory: 32 << 20,
 	}
 }
-
-// isLate says whether the node does not sum a file of that size when it lists it.
-func (w width) isLate(size int64) bool { return w.late > 0 && blocks(size) >= blocks(w.late) }
 
 // isLarge says whether so many bytes of a file are moved by commands of their own.
 func (w width) isLarge(size int64) bool { return w.large > 0 && size >= w.large }
 
-// isFar says whether runner makes further connections and its node is far enough for them. Ask it when the
-// first connection is open: its handshake has told.
-func (w width) isFar(ctx context.Context, runner ssh.Runner) bool {
+// further is how many connections are made for so many bytes.
+func (w width) further(bytes int64) int64 { return min(int64(w.most), bytes/w.each) }
+
+// isFar says whether runner makes further connections and its node is far enough for them. It connects, and
+// the handshake tells.
+func (w width) isFar(ctx context.Context, runner ssh.Runner) (bool, error) {
 	far, ok := runner.(distant)
 	if !ok || w.most == 0 {
-		return false
+		return false, nil
 	}
 	trip, err := far.RoundTrip(ctx)
-	return err == nil && trip >= w.trip
+	return err == nil && trip >= w.trip, err
 }
 
 // A job moves a part of a transfer by one command on whatever connection it is given. It must be safe to
@@ -92,7 +93,7 @@ func newCrew(ctx context.Context, w width, node ssh.Runner, todo []job, bytes in
 	context.AfterFunc(ctx, c.wake)
 	if far, ok := node.(distant); ok && bytes > 0 {
 		greeting := make(chan struct{}, w.greet)
-		for range min(int64(w.most), bytes/w.each) {
+		for range w.further(bytes) {
 			c.hands.Go(func() { c.connect(ctx, far, greeting) })
 		}
 	}
@@ -123,12 +124,18 @@ func (c *crew) connect(ctx context.Context, far distant, greeting chan struct{})
 	}
 }
 
-// work does jobs until there are none, or the connection fails.
+// work does jobs until there are none, or the connection fails. It begins with one at a time: what a connection
+// carries grows with each round trip, and what a fresh one has taken the others wait for in the end.
 func (c *crew) work(ctx context.Context, runner ssh.Runner) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var workers sync.WaitGroup
-	for range c.width.at {
+	var begun atomic.Int32
+	var begin func()
+	begin = func() {
+		if begun.Add(1) > int32(c.width.at) {
+			return
+		}
 		workers.Go(func() {
 			for {
 				j, ok := c.take(ctx)
@@ -141,9 +148,11 @@ func (c *crew) work(ctx context.Context, runner ssh.Runner) error {
 					cancel(err)
 					return
 				}
+				begin()
 			}
 		})
 	}
+	begin()
 	workers.Wait()
 	return context.Cause(ctx)
 }

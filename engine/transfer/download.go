@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func downloadOver(ctx context.Context, runner ssh.Runner, req Request, again ret
 	}
 	d := &fetch{
 		runner: runner, req: req, width: w, local: local, remote: resolveRemote(req.RemoteDir, req.Remote),
-		done: make(map[string]digest), attempts: make(map[string]int),
+		done: make(map[string]version), attempts: make(map[string]int),
 		failed: make(map[string]string), warned: make(map[string]bool),
 	}
 	defer d.close()
@@ -125,9 +126,13 @@ func (d *fetch) rounds(ctx context.Context, again retry) error {
 func (d *fetch) round(ctx context.Context, b *backoff) error {
 	steps := d.steps
 	d.head, d.list, d.tried = head{}, nil, maps.Clone(d.attempts)
-	c := converse(ctx, d.runner, downloadScript(d.remote, d.width))
+	var err error
+	if d.far, err = d.width.isFar(ctx, d.runner); err != nil {
+		return err
+	}
+	c := converse(ctx, d.runner, downloadScript(d.remote, d.far))
 	d.stderr = &c.stderr
-	err := d.exchange(ctx, c, b)
+	err = d.exchange(ctx, c, b)
 	var broken *streamError
 	stop := err != nil && (!errors.As(err, &broken) || errors.Is(err, errProtocol))
 	runErr := c.end(stop)
@@ -165,7 +170,7 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err 
 	if d.head.kind == 'f' && d.remote.contents {
 		return errors.New("it is a file, not a folder: leave out the slash at its end")
 	}
-	list, err := readListing(c.out)
+	list, err := d.readListing(c)
 	if err != nil {
 		return &streamError{err}
 	}
@@ -180,10 +185,6 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err 
 		}
 		list.entries[0].name = d.name
 	}
-	for i := range list.entries {
-		e := &list.entries[i]
-		e.late = e.isFile() && !e.hashed && d.width.isLate(e.size)
-	}
 	d.list = list
 	if err := d.sumPresent(ctx); err != nil {
 		return err
@@ -193,27 +194,41 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err 
 	if err != nil {
 		return err
 	}
-	jobs := d.share(ctx, p)
+	jobs := d.share(p)
+	f := d.newFeed(&p.small)
+	defer f.stop()
+	c.tell(func(w *bufio.Writer) error { return f.ask(ctx, w, p.rests) })
 	if len(jobs) == 0 {
-		c.tell(p.request)
-		return d.receive(ctx, c.out, p)
+		return d.receiveAll(ctx, c, p, f)
 	}
 	late := d.sumLate(ctx, p)
 	defer late.stop()
 	bytes := p.bytes
-	if !p.far {
+	if !d.far {
 		bytes = 0 // on the one connection that there is
 	}
 	crew := newCrew(ctx, d.width, d.runner, jobs, bytes)
 	defer crew.stop()
-	c.tell(p.request)
-	if err := d.receive(ctx, c.out, p); err != nil {
+	beside := make(chan error, 1)
+	go func() { beside <- crew.finish(ctx) }()
+	if err := d.receiveAll(ctx, c, p, f); err != nil {
+		crew.stop()
+		<-beside
 		return err
 	}
-	if err := crew.finish(ctx); err != nil {
+	if err := <-beside; err != nil {
 		return err
 	}
 	return late.finish()
+}
+
+// receiveAll receives what the first command sends.
+func (d *fetch) receiveAll(ctx context.Context, c *conversation, p *plan, f *feed) error {
+	err := d.receive(ctx, c.out, p.rests, f)
+	if err == nil {
+		f.giveUp()
+	}
+	return err
 }
 
 // settle looks at what did not come in a round that ended by itself. Its error is errChanged when
@@ -238,9 +253,6 @@ func (d *fetch) settle(c *conversation, reason error, stepped bool) error {
 		if denied(e.name, lines) || d.head.kind == 'f' && denied(path.Base(d.remote.path), lines) {
 			d.failed[e.name] = "permission denied on the node"
 			continue
-		}
-		if e.isFile() && !e.hashed && !e.late && d.attempt(e.name) {
-			stepped = true
 		}
 		if d.attempts[e.name] > 1 {
 			d.failed[e.name] = "it changed on the node while it was sent, twice"

@@ -35,21 +35,24 @@ type fetch struct {
 
 	// Of the newest round.
 	head     head
+	far      bool // the node is; what commands read and answer is packed where it can be
+	zip      bool // it is
 	list     *listing
-	unlisted []string          // what the node could not list, in its words
-	stderr   *tail             // what its commands say of what goes wrong
-	late     *sums             // those that come beside the files; nil where none do
-	here     map[string]digest // sums of files that are here, as far as they were needed early
+	unlisted []string             // what the node could not list, in its words
+	stderr   *tail                // what its commands say of what goes wrong
+	late     *sums                // those that come beside their files; nil where none do
+	folders  map[string]*contents // of this machine, by name with a slash at its end
+	here     map[string]digest    // sums of files that are here
 
 	afterLoss bool // the connection broke: a done file may have changed meanwhile
 
 	mu       sync.Mutex // guards the rest while several connections bring something
 	result   Result
-	done     map[string]digest // files that are complete here, and the keys of their contents
-	attempts map[string]int    // how often a file did not arrive as it was listed
-	tried    map[string]int    // of attempts, those before this round
-	failed   map[string]string // what will not arrive, and why
-	links    []link            // what the node says they are, made at the end
+	done     map[string]version // files and links that are complete here
+	attempts map[string]int     // how often a file did not arrive as it was listed
+	tried    map[string]int     // of attempts, those before this round
+	failed   map[string]string  // what will not arrive, and why
+	links    []link             // what the node says they are, made at the end
 	warned   map[string]bool
 	steps    int // grows with everything that makes another round worth it
 	progress progress
@@ -70,13 +73,21 @@ func (d *fetch) close() {
 	}
 }
 
+// A version tells what of a file was fetched.
+type version struct{ key, hash digest }
+
+func (e *entry) version() version { return version{e.key(), e.hash} }
+
 // isDone says whether a file needs no more sending. What changed after it had arrived whole is
-// fetched anew only when the connection broke in between.
+// fetched anew only when the connection broke in between; of a large file, size and time tell.
 func (d *fetch) isDone(e *entry) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	have, ok := d.done[e.name]
-	return ok && (have == e.key() || !d.afterLoss)
+	if !ok || !d.afterLoss {
+		return ok
+	}
+	return have.key == e.key() && (d.isLarge(e) || e.isLink() || e.hashed && have.hash == e.hash)
 }
 
 // hasFailed says whether a file, or a folder above it, is given up.

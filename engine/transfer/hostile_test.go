@@ -43,10 +43,6 @@ func (l *liar) Run(_ context.Context, cmd ssh.Command) error {
 		fmt.Fprintln(w, line)
 	}
 	fmt.Fprintln(w, "end 0")
-	for name, content := range l.sums {
-		fmt.Fprintf(w, "%s  %s\n", sumOf(content), name)
-	}
-	fmt.Fprintln(w, "end 0")
 	for _, rec := range l.odd {
 		fmt.Fprint(w, rec+"\x00")
 	}
@@ -55,6 +51,10 @@ func (l *liar) Run(_ context.Context, cmd ssh.Command) error {
 		return err
 	}
 	_, _ = io.Copy(io.Discard, cmd.Stdin)
+	for name, content := range l.sums {
+		fmt.Fprintf(w, "%s  %s\n", sumOf(content), name)
+	}
+	fmt.Fprint(w, "end\nend\x00")
 	tw := tar.NewWriter(w)
 	for _, h := range l.files {
 		content := l.data[h.Name]
@@ -107,8 +107,8 @@ func TestDownloadFromAHostileNode(t *testing.T) {
 		{"parent itself", listed("./.."), nil, "makes no sense"},
 		{"empty", listed("./"), nil, "makes no sense"},
 		{"twice", listed("./a", "./a"), nil, "listed twice"},
-		{"odd name with parent", &liar{odd: []string{"81a4 4 0 " + sumOf("EVIL") + " ./\n/../../evil"}}, nil, "makes no sense"},
-		{"odd name absolute", &liar{odd: []string{"81a4 4 0 " + sumOf("EVIL") + " /\nevil"}}, nil, "makes no sense"},
+		{"odd name with parent", &liar{odd: []string{"81a4 4 0 ./\n/../../evil"}}, nil, "makes no sense"},
+		{"odd name absolute", &liar{odd: []string{"81a4 4 0 /\nevil"}}, nil, "makes no sense"},
 		{"checksum of a name outside", &liar{list: []string{"81a4 4 0 ./a"}, sums: map[string]string{"./../a": "x"}}, nil, "makes no sense"},
 		{"names in the archive that were not asked for", &liar{
 			list: []string{"81a4 4 0 ./good"}, sums: map[string]string{"./good": "GOOD"},
@@ -145,8 +145,8 @@ func TestDownloadFromAHostileNode(t *testing.T) {
 		{"a name without end", &liar{raw: "d\x00/\x00/\x00\x00" + strings.Repeat("x", 10*maxRecord)}, nil, "a name of more than"},
 		{"negative size", &liar{list: []string{"81a4 -4 0 ./f"}}, nil, "makes no sense"},
 		{"noise", &liar{list: []string{"hello"}}, nil, "makes no sense"},
-		{"no archive", &liar{raw: "d\x00/\x00/\x00\x0081a4 4 0 ./f\nend 0\n" + sumOf("GOOD") + "  ./f\nend 0\nend 0\x00" + strings.Repeat("garbage ", 500)}, tree{}, "did not send it"},
-		{"half a block", &liar{raw: "d\x00/\x00/\x00\x0081a4 4 0 ./f\nend 0\n" + sumOf("GOOD") + "  ./f\nend 0\nend 0\x00\x00\x00"}, tree{}, "did not send it"},
+		{"no archive", &liar{raw: "d\x00/\x00/\x00\x0081a4 4 0 ./f\nend 0\nend 0\x00" + sumOf("GOOD") + "  ./f\nend\nend\x00" + strings.Repeat("garbage ", 500)}, tree{}, "did not send it"},
+		{"half a block", &liar{raw: "d\x00/\x00/\x00\x0081a4 4 0 ./f\nend 0\nend 0\x00" + sumOf("GOOD") + "  ./f\nend\nend\x00\x00\x00"}, tree{}, "did not send it"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -185,8 +185,8 @@ func TestDownloadDoesNotFollowLocalLinks(t *testing.T) {
 	tree{"r/f": content, "r/d/g": "G"}.write(t, node.Home)
 	dir := t.TempDir()
 	out := filepath.Join(dir, "outside")
-	sum := digest(sha256.Sum256([]byte(content)))
-	tree{"outside/x": "safe", "to/" + partName("f", sum): "-> ../outside/x", "to/d": "-> ../outside"}.write(t, dir)
+	key := keyOf(t, filepath.Join(node.Home, "r/f"))
+	tree{"outside/x": "safe", "to/" + partName("f", key): "-> ../outside/x", "to/d": "-> ../outside"}.write(t, dir)
 	_, err := Download(t.Context(), node, Request{Remote: "r/", RemoteDir: "~", Local: "to", LocalDir: dir})
 	wantKind(t, err, fault.Transfer, "d: a link is here where a folder must go")
 	diffTree(t, out, tree{"x": "safe"})
@@ -194,7 +194,7 @@ func TestDownloadDoesNotFollowLocalLinks(t *testing.T) {
 
 	// The same with a link that stays inside, which the system would follow.
 	must(t, os.Remove(filepath.Join(dir, "to/f")))
-	tree{"to/other": "mine", "to/" + partName("f", sum): "-> other"}.write(t, dir)
+	tree{"to/other": "mine", "to/" + partName("f", key): "-> other"}.write(t, dir)
 	_, err = Download(t.Context(), node, Request{Remote: "r/f", RemoteDir: "~", Local: "to/f", LocalDir: dir})
 	must(t, err)
 	diffTree(t, filepath.Join(dir, "to"), tree{"f": content, "d": "-> ../outside", "other": "mine"})
@@ -213,10 +213,10 @@ func TestDownloadAnswersToItsContext(t *testing.T) {
 }
 
 func FuzzReadListing(f *testing.F) {
-	f.Add([]byte("41ed 4096 1 .\n81a4 1 2 ./a b\nend 0\n" + sumOf("x") + "  ./a b\nend 0\n81a4 1 2 - ./n\nl\x00end 0\x00"))
-	f.Add([]byte("end 1\n\\" + sumOf("x") + "  ./a\\\\\nend 1\nend 1\x00"))
+	f.Add([]byte("41ed 4096 1 .\n81a4 1 2 ./a b\nend 0\n81a4 1 2 ./n\nl\x00end 0\x00"))
+	f.Add([]byte("end 1\nend 1\x00"))
 	f.Add([]byte("81a4 1 2 ./../x\n"))
-	f.Add([]byte("a1ff 1 2 ./x\n81a4 1 2 ./x/y\nend 0\nend 0\nend 0\x00"))
+	f.Add([]byte("a1ff 1 2 ./x\n81a4 1 2 ./x/y\nend 0\nend 0\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		l, err := readListing(bufio.NewReader(bytes.NewReader(data)))
 		if err != nil {
@@ -229,6 +229,19 @@ func FuzzReadListing(f *testing.F) {
 			}
 			seen[e.name] = true
 		}
+	})
+}
+
+func FuzzReadSums(f *testing.F) {
+	f.Add([]byte(sumOf("x") + "  ./a b\nend\n" + sumOf("x") + "  ./n\nl\x00end\x00"))
+	f.Add([]byte("\\" + sumOf("x") + " *./a\\\\\nend\nend\x00"))
+	f.Add([]byte(sumOf("x") + "  ./../x\nend\nend\x00"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_ = readSums(bufio.NewReader(bytes.NewReader(data)), func(name string, _ digest) {
+			if !filepath.IsLocal(name) || filepath.Clean(name) != name {
+				t.Errorf("accepted %q", name)
+			}
+		})
 	})
 }
 

@@ -3,6 +3,7 @@ package transfer
 import (
 	"bufio"
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -35,27 +36,24 @@ type digest [sha256.Size]byte
 
 // An entry is one thing in the fetched folder as the node lists it.
 type entry struct {
-	name   string // clean, relative, with slashes; "." is the folder itself
-	mode   uint32 // st_mode
-	size   int64
-	mtime  int64 // unix seconds
+	name  string // clean, relative, with slashes; "." is the folder itself
+	mode  uint32 // st_mode
+	size  int64
+	mtime int64 // unix seconds
+
+	// The sum of the content comes when it is needed: of what may be here already before anything else, of
+	// a small file in front of it, of a large one beside it.
 	hash   digest
-	hashed bool // false for a file that could not be read there, or whose sum is late
-	late   bool // a large file, whose sum the node is asked for when it is known what it is for
+	hashed bool // whether it has come
 }
 
 func (e *entry) isDir() bool  { return e.mode&modeType == modeDir }
 func (e *entry) isFile() bool { return e.mode&modeType == modeFile }
 func (e *entry) isLink() bool { return e.mode&modeType == modeLink }
 
-// key tells contents apart. That of a file whose sum is late has to do without the sum, so two contents may
-// share it: whoever goes by it must look at the sum in the end.
-func (e *entry) key() digest {
-	if e.late {
-		return sha256.Sum256(fmt.Appendf(nil, "%d %d", e.size, e.mtime))
-	}
-	return e.hash
-}
+// key tells contents apart as far as a listing can. Two contents may share it: whoever goes by it must look
+// at the sum in the end.
+func (e *entry) key() digest { return sha256.Sum256(fmt.Appendf(nil, "%d %d", e.size, e.mtime)) }
 
 // describe names what an entry is that cannot be copied.
 func (e *entry) describe() string {
@@ -126,66 +124,104 @@ e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855*) hash='openssl
 esac
 `
 
-// listScript lists the folder in which the shell is, or the one file $p. Names without a newline
-// come one a line, the others as records that end with NUL, so that both coreutils (which escape
-// such names) and busybox (which does not) are understood. Files of $late blocks of 512 bytes and more
-// are not summed; 0 is no such limit.
-const listScript = hashScript + `export hash late
-soon=
-[ $late = 0 ] || soon="-size -$late"
-record='for f do
-	s=$(stat $l -c "%f %s %Y" "$f") || continue
-	h=
-	z=${s#* }
-	z=$(((${z%% *} + 511) / 512))
-	[ -f "$f" ] && { [ -n "$l" ] || [ ! -L "$f" ]; } && { [ $late = 0 ] || [ $z -lt $late ]; } && h=$($hash <"$f")
-	h=${h%% *}
-	printf "%s %s %s\000" "$s" "${h:--}" "$f"
-done'
-if [ $kind = d ]; then
-	find . ! -path "*$nl*" -exec stat -c '%f %s %Y %n' {} +
-	echo "end $?"
-	find . -type f ! -path "*$nl*" $soon -exec $hash {} +
-	echo "end $?"
-	l= find . -path "*$nl*" -exec sh -c "$record" sh {} +
-	printf 'end %s\000' $?
-else
-	echo 'end 0'
-	echo 'end 0'
-	l=-L sh -c "$record" sh "./${p##*/}"
-	printf 'end %s\000' $?
-fi
+// startScript is what the commands of a download have in common. $l follows a link that is asked for by name.
+const startScript = `l=
+[ $kind = d ] || l=-L
+nl='
+'
+export LC_ALL=C l nl
 `
 
-// sendScript reads what is asked for, each item ended by NUL: "+OFFSET:LENGTH:./name" for a part of
-// a file, which comes first and raw, in exactly LENGTH bytes whatever happens to the file meanwhile;
-// "./name" for whole files and links, which come as tar archives, one after another. GNU tar takes a
-// backslash in a name for an escape unless told otherwise, and writes 10 kB at a time.
-const sendScript = `t=-cf
+// zipScript sets $zip to what packs an answer for a client that is far: over a distance the first bytes of a
+// command cost most.
+const zipScript = `zip=
+[ $far = 0 ] || ! command -v gzip >/dev/null || zip='gzip -1'
+`
+
+// listScript lists the folder in which the shell is, or the one file $p. Names without a newline
+// come one a line, the others as records that end with NUL.
+const listScript = `record='for f do
+	s=$(stat $l -c "%f %s %Y" "$f") && printf "%s %s\000" "$s" "$f"
+done
+true'
+list() {
+	if [ $kind = d ]; then
+		find . ! -path "*$nl*" -exec stat -c '%f %s %Y %n' {} +
+		echo "end $?"
+		find . -path "*$nl*" -exec sh -c "$record" sh {} +
+		printf 'end %s\000' $?
+	else
+		echo 'end 0'
+		sh -c "$record" sh "./${p##*/}"
+		printf 'end 0\000'
+	fi
+}
+if [ -n "$zip" ]; then list | $zip; else list; fi
+`
+
+// sumScript sets $sums, which prints the sums of the files among the arguments: a line of each, as sha256sum
+// has them, and records that end with NUL for names with a newline, which coreutils escapes and others do not.
+const sumScript = hashScript + `sum='for f do
+	h=$($hash <"$f") && printf "%s  %s\000" "${h%% *}" "$f"
+done'
+sums='find $l "$@" -maxdepth 0 -type f ! -path "*$nl*" -exec $hash {} +
+echo end
+case "$*" in *"$nl"*) find $l "$@" -maxdepth 0 -type f -path "*$nl*" -exec sh -c "$sum" sh {} + ;; esac
+printf "end\000"'
+export hash sum sums
+`
+
+// sendScript reads how many names make a chunk and then names, each ended by NUL: "+OFFSET:LENGTH:./name" for a
+// part of a file, which comes first and raw, in exactly LENGTH bytes whatever happens to the file meanwhile;
+// "./name" for whole files and links, of which those of a chunk come as a tar archive behind their sums; and
+// nothing, which fills a chunk up. GNU tar takes a backslash in a name for an escape unless told otherwise, and
+// writes 10 kB at a time.
+const sendScript = sumScript + `t=-cf
 [ $kind = f ] && t=-chf
 u=
 case $(tar --version 2>/dev/null) in *GNU*) u='--no-unquote -b 128' ;; esac
 export t u
-xargs -0 sh -c 'while case ${1-} in +*) true ;; *) false ;; esac; do
-	s=${1#+}
-	n=${s%%:*}
-	s=${s#*:}
-	{ tail -c "+$((n + 1))" "${s#*:}"; cat /dev/zero; } 2>/dev/null | head -c "${s%%:*}"
+read -r many
+xargs -0 -n "$many" sh -c 'while [ $# -gt 0 ]; do
+	case $1 in
+	+*)
+		s=${1#+}
+		n=${s%%:*}
+		s=${s#*:}
+		{ tail -c "+$((n + 1))" "${s#*:}"; cat /dev/zero; } 2>/dev/null | head -c "${s%%:*}" ;;
+	?*) break ;;
+	esac
 	shift
 done
-[ $# -eq 0 ] || exec tar $u $t - "$@"' sh
+[ $# -eq 0 ] || { eval "$sums"; exec tar $u $t - "$@"; }' sh
 `
 
-func downloadScript(remote remotePath, w width) string {
-	return fmt.Sprintf("p=%s\nlate=%d\n", ssh.QuotePath(remote.path), blocks(w.late)) + headScript + listScript + sendScript
+func downloadScript(remote remotePath, far bool) string {
+	return fmt.Sprintf("far=%d\np=%s\n", oneIf(far), ssh.QuotePath(remote.path)) + headScript + startScript + zipScript + listScript + sendScript
 }
-
-// blocks is how find counts a size.
-func blocks(size int64) int64 { return (size + 511) / 512 }
 
 // batchScript is for a command that only sends.
 func batchScript(remote remotePath) string {
-	return "p=" + ssh.QuotePath(remote.path) + "\n" + headScript + sendScript
+	return "p=" + ssh.QuotePath(remote.path) + "\n" + headScript + startScript + sendScript
+}
+
+// sumsScript sums the files whose names it reads, so many at a time, in the folder of a head. To a node that is
+// far it packs what it answers, and reads a gzip.
+func sumsScript(h head, far bool, each int) string {
+	return fmt.Sprintf("far=%d\nkind=%c\ncd %s || exit 1\n", oneIf(far), h.kind, ssh.Quote(h.where)) + startScript + zipScript + sumScript +
+		fmt.Sprintf(`run() { xargs -0 -n %d sh -c 'eval "$sums"' sh; }
+if [ -n "$zip" ]; then gzip -dc | run | $zip; else run; fi
+`, each)
+}
+
+// sumsAtOnce is how many files a near node sums with one command.
+const sumsAtOnce = 2000
+
+func oneIf(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // errProtocol is wrapped by everything that a working node would not say.
@@ -240,29 +276,12 @@ func readListing(r *bufio.Reader) (*listing, error) {
 			l.complete = string(code) == "0"
 			break
 		}
-		e, err := parseStat(string(line), false)
+		e, err := parseStat(string(line))
 		if err != nil {
 			return nil, err
 		}
 		if err := add(e); err != nil {
 			return nil, err
-		}
-	}
-	for {
-		line, err := readRecord(r, '\n')
-		if err != nil {
-			return nil, err
-		}
-		if bytes.HasPrefix(line, []byte("end ")) {
-			break // what is not hashed is told file by file
-		}
-		name, hash, err := parseSum(string(line))
-		if err != nil {
-			return nil, err
-		}
-		// A file that appeared between the two passes is none of this listing's business.
-		if i, ok := index[name]; ok && l.entries[i].isFile() {
-			l.entries[i].hash, l.entries[i].hashed = hash, true
 		}
 	}
 	for {
@@ -274,7 +293,7 @@ func readListing(r *bufio.Reader) (*listing, error) {
 			l.complete = l.complete && string(code) == "0"
 			break
 		}
-		e, err := parseStat(string(rec), true)
+		e, err := parseStat(string(rec))
 		if err != nil {
 			return nil, err
 		}
@@ -296,6 +315,27 @@ func readListing(r *bufio.Reader) (*listing, error) {
 	}
 	slices.SortFunc(l.entries, func(a, b entry) int { return strings.Compare(a.name, b.name) })
 	return l, nil
+}
+
+// readListing reads the listing of a conversation, which is packed where the node is far and can do that.
+func (d *fetch) readListing(c *conversation) (*listing, error) {
+	b, err := c.out.Peek(2)
+	if err != nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if d.zip = string(b) == "\x1f\x8b"; !d.zip {
+		return readListing(c.out)
+	}
+	z, err := gzip.NewReader(c.out)
+	if err != nil {
+		return nil, err
+	}
+	z.Multistream(false) // what is asked for follows as another gzip
+	list, err := readListing(bufio.NewReader(z))
+	if err == nil {
+		_, err = io.Copy(io.Discard, z)
+	}
+	return list, err
 }
 
 // readRecord returns the bytes up to delim, without it. They are valid until the next read.
@@ -320,14 +360,10 @@ func readRecord(r *bufio.Reader, delim byte) ([]byte, error) {
 	return long[:len(long)-1], nil
 }
 
-// parseStat reads "MODE SIZE MTIME [HASH] NAME", the mode in hexadecimal.
-func parseStat(s string, withHash bool) (entry, error) {
-	n := 4
-	if withHash {
-		n = 5
-	}
-	f := strings.SplitN(s, " ", n)
-	if len(f) != n {
+// parseStat reads "MODE SIZE MTIME NAME", the mode in hexadecimal.
+func parseStat(s string) (entry, error) {
+	f := strings.SplitN(s, " ", 4)
+	if len(f) != 4 {
 		return entry{}, protocolError("listing %q", s)
 	}
 	mode, err1 := strconv.ParseUint(f[0], 16, 32)
@@ -336,24 +372,36 @@ func parseStat(s string, withHash bool) (entry, error) {
 	if err := errors.Join(err1, err2, err3); err != nil || size < 0 {
 		return entry{}, protocolError("listing %q", s)
 	}
-	name, err := cleanName(f[n-1])
-	if err != nil {
-		return entry{}, err
-	}
-	e := entry{name: name, mode: uint32(mode), size: size, mtime: mtime}
-	if withHash && f[3] != "-" {
-		if e.hash, err = parseDigest(f[3]); err != nil {
-			return entry{}, err
-		}
-		e.hashed = true
-	}
-	return e, nil
+	name, err := cleanName(f[3])
+	return entry{name: name, mode: uint32(mode), size: size, mtime: mtime}, err
 }
 
-// parseSum reads a line of sha256sum. A line that begins with a backslash has an escaped name, which
+// readSums reads what $sums of sumScript prints.
+func readSums(r *bufio.Reader, tell func(name string, sum digest)) error {
+	for _, delim := range []byte{'\n', 0} {
+		for {
+			rec, err := readRecord(r, delim)
+			if err != nil {
+				return err
+			}
+			if string(rec) == "end" {
+				break
+			}
+			name, sum, err := parseSum(string(rec), delim == '\n')
+			if err != nil {
+				return err
+			}
+			tell(name, sum)
+		}
+	}
+	return nil
+}
+
+// parseSum reads a line of sha256sum. One that begins with a backslash may have an escaped name, which
 // is how coreutils print names with a backslash or a carriage return.
-func parseSum(line string) (name string, hash digest, err error) {
+func parseSum(line string, mayEscape bool) (name string, hash digest, err error) {
 	rest, escaped := strings.CutPrefix(line, `\`)
+	escaped = escaped && mayEscape
 	sum, name, ok := strings.Cut(rest, " ")
 	if !ok || len(name) < 2 {
 		return "", hash, protocolError("checksum %q", line)

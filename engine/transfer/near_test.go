@@ -15,7 +15,7 @@ import (
 
 // nearWidth makes of half a megabyte a large file, whose sum comes late.
 func nearWidth() width {
-	return width{large: 256 << 10, late: 256 << 10, stretch: 256 << 10, at: 2}
+	return width{large: 256 << 10, stretch: 256 << 10, at: 2}
 }
 
 // Large files come by commands of their own, with their sums beside them, also where everything else is as it
@@ -70,9 +70,7 @@ func TestLargeFileGoesOn(t *testing.T) {
 	content := noise(3, 600<<10+77)
 	size := len(content)
 	tree{"f": content}.write(t, s.Home)
-	info, err := os.Stat(filepath.Join(s.Home, "f"))
-	must(t, err)
-	e := entry{late: true, size: info.Size(), mtime: info.ModTime().Unix()}
+	key := keyOf(t, filepath.Join(s.Home, "f"))
 	for _, tt := range []struct {
 		name, part string
 		bytes      int
@@ -84,7 +82,7 @@ func TestLargeFileGoesOn(t *testing.T) {
 		{"whole but wrong", noise(4, size), size},
 	} {
 		dir := t.TempDir()
-		tree{partName("f", e.key()): tt.part}.write(t, dir)
+		tree{partName("f", key): tt.part}.write(t, dir)
 		res, err := downloadOver(t.Context(), node, Request{Remote: "f", Local: "f", LocalDir: dir}, patientRetry(), nearWidth())
 		must(t, err)
 		diffTree(t, dir, tree{"f": content})

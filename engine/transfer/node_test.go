@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,13 +168,14 @@ type breaker struct {
 	after []int64       // one for each command; after these the connection holds
 	then  func(run int) // called when one broke
 	runs  int
-	sent  int64
+	sent  atomic.Int64
+	mu    sync.Mutex // guards runs
 }
 
 type cutWriter struct {
 	w      io.Writer
 	left   int64
-	sent   *int64
+	sent   *atomic.Int64
 	cancel context.CancelFunc
 }
 
@@ -183,7 +185,7 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 	n := min(int64(len(p)), c.left)
 	m, err := c.w.Write(p[:n])
 	c.left -= int64(m)
-	*c.sent += int64(m)
+	c.sent.Add(int64(m))
 	if err == nil && m < len(p) {
 		c.cancel()
 		err = errCut
@@ -193,10 +195,13 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 
 func (b *breaker) Run(ctx context.Context, cmd ssh.Command) error {
 	left := int64(1) << 62
+	b.mu.Lock()
 	if b.runs < len(b.after) {
 		left = b.after[b.runs]
 	}
 	b.runs++
+	run := b.runs
+	b.mu.Unlock()
 	ctx2, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w := &cutWriter{w: cmd.Stdout, left: left, sent: &b.sent, cancel: cancel}
@@ -212,7 +217,7 @@ func (b *breaker) Run(ctx context.Context, cmd ssh.Command) error {
 	err := b.Runner.Run(ctx2, cmd)
 	if ctx.Err() == nil && ctx2.Err() != nil {
 		if b.then != nil {
-			b.then(b.runs)
+			b.then(run)
 		}
 		return &ssh.LostError{Err: errCut}
 	}

@@ -1,11 +1,9 @@
 package transfer
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -18,17 +16,12 @@ import (
 
 // A plan is what one round asks the node for.
 type plan struct {
-	rests []*rest           // of files that are partly here, in the order in which they are sent
-	names []string          // of whole files and links, in the order in which they are sent
-	want  map[string]*entry // those of names that have not arrived yet
+	rests []*rest // of files that are partly here, in the order in which they are sent
+	small pool    // whole files and links
+	large []*rest // that commands of their own bring, from their offset on, in the order in which they are written
 
-	remoteBase, localName string // of a single file: its names there and here
-
-	// What commands of their own bring.
-	far     bool       // over further connections too
-	large   []*rest    // from their offset on, in the order in which they are written
-	batches [][]*entry // whole files
-	bytes   int64      // of both
+	smallBytes int64 // of small
+	bytes      int64 // that further connections can bring
 }
 
 // A rest is the end of a file whose beginning is here. The part is locked as long as it is open.
@@ -51,21 +44,12 @@ func (p *plan) close() {
 	}
 }
 
-func (d *fetch) newPlan() *plan {
-	p := &plan{want: make(map[string]*entry)}
-	if d.head.kind == 'f' {
-		p.remoteBase, p.localName = path.Base(d.remote.path), d.name
-	}
-	return p
-}
-
 // plan compares the listing with what is here, makes the folders, and decides what to ask for.
 func (d *fetch) plan(ctx context.Context) (*plan, error) {
-	p := d.newPlan()
+	p := &plan{}
 	d.progress = progress{sink: d.req.Report, step: d.req.Step}
 	d.checkNames()
 	d.checkProtected()
-	here := make(map[string]*contents) // by folder
 	for i := range d.list.entries {
 		e := &d.list.entries[i]
 		if ctx.Err() != nil {
@@ -81,13 +65,12 @@ func (d *fetch) plan(ctx context.Context) (*plan, error) {
 			}
 		case e.isLink():
 			if !d.isDone(e) {
-				p.ask(e)
+				p.small.add(e)
 			}
 		case !e.isFile():
 			d.warn(e.name, "is "+e.describe()+": not fetched")
-		case !e.hashed && !e.late || d.isDone(e):
-		default:
-			if err := d.planFile(p, e, here); err != nil {
+		case !d.isDone(e):
+			if err := d.planFile(p, e); err != nil {
 				return p, err
 			}
 		}
@@ -150,9 +133,23 @@ func canHold(name string) bool {
 	return err == nil
 }
 
-func (p *plan) ask(e *entry) {
-	p.names = append(p.names, e.name)
-	p.want[e.name] = e
+// ask plans to fetch an entry from an offset on.
+func (d *fetch) ask(p *plan, e *entry, part *part) {
+	r := &rest{entry: e, part: part}
+	if part != nil {
+		r.offset = part.size
+	}
+	d.progress.total += e.size - r.offset
+	switch {
+	case d.isLarge(e):
+		p.large = append(p.large, r)
+		p.bytes += e.size - r.offset
+	case part != nil:
+		p.rests = append(p.rests, r)
+	default:
+		p.small.add(e)
+		p.smallBytes += e.cost()
+	}
 }
 
 func (d *fetch) makeFolder(e *entry) error {
@@ -174,16 +171,10 @@ func (d *fetch) makeFolder(e *entry) error {
 }
 
 // planFile decides whether a file is here already, as a whole or in part.
-func (d *fetch) planFile(p *plan, e *entry, here map[string]*contents) error {
+func (d *fetch) planFile(p *plan, e *entry) error {
+	here := d.contentsBeside(e)
 	dir, base := path.Split(e.name)
-	if here[dir] == nil {
-		here[dir] = d.contentsOf(dir)
-	}
-	var info fs.FileInfo
-	err := fs.ErrNotExist
-	if here[dir].names[base] {
-		info, err = d.root.Lstat(e.name)
-	}
+	info, err := d.present(e)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -193,7 +184,7 @@ func (d *fetch) planFile(p *plan, e *entry, here map[string]*contents) error {
 		d.failed[e.name] = "a folder is here where a file must go"
 		return nil
 	case info.Mode().IsRegular() && info.Size() == e.size && e.hashed && d.hashFile(e.name) == e.hash:
-		d.done[e.name] = e.key()
+		d.done[e.name] = e.version()
 		d.result.Skipped++
 		d.steps++
 		mtime := time.Unix(e.mtime, 0)
@@ -208,7 +199,7 @@ func (d *fetch) planFile(p *plan, e *entry, here map[string]*contents) error {
 
 	own := path.Base(partName(e.name, e.key()))
 	resumable := false
-	for _, name := range here[dir].parts[partBase(base)] {
+	for _, name := range here.parts[partBase(base)] {
 		if name == own {
 			resumable = true
 		} else {
@@ -221,8 +212,7 @@ func (d *fetch) planFile(p *plan, e *entry, here map[string]*contents) error {
 			return err
 		}
 	}
-	d.progress.total += e.size
-	p.ask(e)
+	d.ask(p, e, nil)
 	return nil
 }
 
@@ -252,9 +242,25 @@ func (d *fetch) planRest(p *plan, e *entry) (taken bool, err error) {
 		}
 		return true, d.publish(part, e)
 	}
-	d.progress.total += e.size - part.size
-	p.rests = append(p.rests, &rest{entry: e, part: part, offset: part.size})
+	d.ask(p, e, part)
 	return true, nil
+}
+
+// contentsBeside returns what lies in the folder of an entry, as it was when that was first asked for in this round.
+func (d *fetch) contentsBeside(e *entry) *contents {
+	dir, _ := path.Split(e.name)
+	if d.folders[dir] == nil {
+		d.folders[dir] = d.contentsOf(dir)
+	}
+	return d.folders[dir]
+}
+
+// present returns what has the name of an entry here.
+func (d *fetch) present(e *entry) (fs.FileInfo, error) {
+	if !d.contentsBeside(e).names[path.Base(e.name)] {
+		return nil, fs.ErrNotExist
+	}
+	return d.root.Lstat(e.name)
 }
 
 // Contents are what lies in a folder of this machine.
@@ -305,39 +311,6 @@ func (d *fetch) hashFile(name string) (sum digest) {
 		return sum
 	}
 	return digest(h.Sum(nil))
-}
-
-// request writes what the plan asks for, in the form that sendScript reads.
-func (p *plan) request(w io.Writer) error {
-	b := bufio.NewWriter(w)
-	for _, r := range p.rests {
-		fmt.Fprintf(b, "+%d:%d:./%s\x00", r.offset, r.entry.size-r.offset, p.remoteName(r.entry.name))
-	}
-	for _, name := range p.names {
-		fmt.Fprintf(b, "./%s\x00", p.remoteName(name))
-	}
-	return b.Flush()
-}
-
-// remoteName returns the name on the node of what has the name here; they differ for a single file.
-func (p *plan) remoteName(name string) string {
-	if p.localName != "" && name == p.localName {
-		return p.remoteBase
-	}
-	return name
-}
-
-// entryOf returns the entry that a name in an archive means, if it is one that was asked for.
-func (p *plan) entryOf(archived string) (*entry, bool) {
-	name := strings.TrimPrefix(archived, "./")
-	if p.localName != "" {
-		if name != p.remoteBase {
-			return nil, false
-		}
-		name = p.localName
-	}
-	e, ok := p.want[name]
-	return e, ok
 }
 
 // perm is the mode that a file gets here: without setuid and the like, and always readable.

@@ -13,31 +13,22 @@ import (
 	"time"
 )
 
-// receive reads what the node sends in answer to the plan: rests, then archives.
-func (d *fetch) receive(ctx context.Context, r *bufio.Reader, p *plan) error {
-	for _, rest := range p.rests {
+// receive reads what the node sends in answer to a feed: rests, then archives.
+func (d *fetch) receive(ctx context.Context, r *bufio.Reader, rests []*rest, f *feed) error {
+	for _, rest := range rests {
 		if err := d.receiveRest(ctx, r, rest); err != nil {
 			return err
 		}
 	}
 	w := d.newWriters()
-	err := d.receiveArchives(ctx, r, p, w)
+	err := d.receiveArchives(ctx, r, f, w)
 	if failed := w.finish(); failed != nil {
 		return failed
 	}
-	if err != nil {
-		return err
-	}
-	// The node had its say and left these out.
-	for name, e := range p.want {
-		if e.isFile() {
-			d.attempt(name)
-		}
-	}
-	return nil
+	return err
 }
 
-func (d *fetch) receiveArchives(ctx context.Context, r *bufio.Reader, p *plan, w *writers) error {
+func (d *fetch) receiveArchives(ctx context.Context, r *bufio.Reader, f *feed, w *writers) error {
 	for {
 		more, err := nextArchive(r)
 		switch {
@@ -46,9 +37,17 @@ func (d *fetch) receiveArchives(ctx context.Context, r *bufio.Reader, p *plan, w
 		case !more:
 			return nil
 		}
-		if err := d.receiveArchive(ctx, tar.NewReader(r), p, w); err != nil {
+		if err := readSums(r, func(name string, sum digest) {
+			if e, ok := f.entryOf(name); ok && e.isFile() {
+				e.hash, e.hashed = sum, true
+			}
+		}); err != nil {
+			return &streamError{err}
+		}
+		if err := d.receiveArchive(ctx, tar.NewReader(r), f, w); err != nil {
 			return err
 		}
+		f.chunkEnds()
 	}
 }
 
@@ -83,13 +82,13 @@ func (d *fetch) receiveRest(ctx context.Context, r io.Reader, rest *rest) error 
 		return err // the plan's owner keeps the part
 	}
 	rest.part = nil
-	return d.complete(part, rest, e.hash)
+	return d.complete(part, rest)
 }
 
 // complete gives a file whose end has arrived its name, if it is the one that was listed. If not, either
 // the beginning was not what it seemed or the end is new: the next round starts over.
-func (d *fetch) complete(part *part, rest *rest, sum digest) error {
-	if part.matches(sum) {
+func (d *fetch) complete(part *part, rest *rest) error {
+	if rest.entry.hashed && part.matches(rest.entry.hash) {
 		return d.publish(part, rest.entry)
 	}
 	part.discard()
@@ -103,7 +102,7 @@ func (d *fetch) complete(part *part, rest *rest, sum digest) error {
 	return nil
 }
 
-func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, p *plan, w *writers) error {
+func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, f *feed, w *writers) error {
 	for {
 		h, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -112,25 +111,24 @@ func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, p *plan
 		if err != nil {
 			return &streamError{err}
 		}
-		e, ok := p.entryOf(h.Name)
+		e, ok := f.take(strings.TrimPrefix(h.Name, "./"))
 		if !ok {
 			continue // not asked for
 		}
-		delete(p.want, e.name)
 		switch {
 		case e.isLink() && h.Typeflag == tar.TypeSymlink:
 			d.mu.Lock()
 			d.links = append(d.links, link{e.name, h.Linkname})
-			d.done[e.name] = digest{}
+			d.done[e.name] = e.version()
 			d.steps++
 			d.mu.Unlock()
-		case e.isFile() && h.Typeflag == tar.TypeReg && h.Size == e.size:
-			if e.size < minResume && !e.late {
+		case e.isFile() && e.hashed && h.Typeflag == tar.TypeReg && h.Size == e.size:
+			if e.size < minResume {
 				err = w.receive(archive, e)
 			} else {
 				err = d.receiveFile(ctx, archive, e, d.count)
 			}
-		case e.isFile() && h.Typeflag == tar.TypeLink:
+		case e.isFile() && e.hashed && h.Typeflag == tar.TypeLink:
 			w.flush() // what it is the same as
 			err = d.receiveHardLink(ctx, h.Linkname, e)
 		default:
@@ -139,6 +137,7 @@ func (d *fetch) receiveArchive(ctx context.Context, archive *tar.Reader, p *plan
 		if err != nil {
 			return err
 		}
+		f.deliver(e)
 	}
 }
 
@@ -167,7 +166,7 @@ func (d *fetch) receiveFile(ctx context.Context, r io.Reader, e *entry, count fu
 // receiveHardLink makes a file that is the same as another one of the archive, which is sent once.
 func (d *fetch) receiveHardLink(ctx context.Context, linkname string, e *entry) error {
 	name := strings.TrimPrefix(linkname, "./")
-	if have, ok := d.sumOf(name); !ok || have != e.hash {
+	if have, ok := d.versionOf(name); !ok || have.hash != e.hash {
 		d.attempt(e.name)
 		return nil
 	}
@@ -184,12 +183,12 @@ func (d *fetch) receiveHardLink(ctx context.Context, linkname string, e *entry) 
 	return err
 }
 
-// sumOf returns what is known of a file that is complete here.
-func (d *fetch) sumOf(name string) (digest, bool) {
+// versionOf returns that of a file that is complete here.
+func (d *fetch) versionOf(name string) (version, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	sum, ok := d.done[name]
-	return sum, ok
+	v, ok := d.done[name]
+	return v, ok
 }
 
 // newPart opens an empty part for a file. Without a part and without an error the file has failed,
@@ -230,7 +229,7 @@ func (d *fetch) publish(part *part, e *entry) error {
 func (d *fetch) published(e *entry) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.done[e.name] = e.key()
+	d.done[e.name] = e.version()
 	d.result.Files++
 	d.steps++
 }

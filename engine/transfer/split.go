@@ -66,8 +66,8 @@ func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, s
 	if ctx.Err() != nil || u.stage == "" {
 		return nil, s.rest
 	}
-	far := u.width.isFar(ctx, u.runner)
-	if !far && len(s.large) == 0 {
+	far, err := u.width.isFar(ctx, u.runner)
+	if err != nil || !far && len(s.large) == 0 {
 		return nil, s.rest
 	}
 	var jobs []job

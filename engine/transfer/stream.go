@@ -78,11 +78,11 @@ func (r *rest) drop() {
 func (d *fetch) arrived(f *rest) error {
 	part := f.part
 	f.part = nil
-	if f.entry.hashed {
-		return d.complete(part, f, f.entry.hash)
+	if l := d.late.all[f.entry]; l != nil {
+		d.late.await(part, f, l)
+		return nil
 	}
-	d.late.await(part, f)
-	return nil
+	return d.complete(part, f)
 }
 
 // An inflow writes the rest of a file to its part.

@@ -1,48 +1,61 @@
 package transfer
 
 import (
+	"bufio"
+	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"path"
 	"sync"
-
-	"github.com/bifrost-run/bifrost/engine/ssh"
 )
 
-// sumScript prints a line with the sum of each file whose name it reads, an empty one for what it cannot
-// read. Names end with NUL.
-const sumScript = hashScript + `export hash
-xargs -0 sh -c 'for f do
-	h=$($hash <"$f")
-	echo "${h%% *}"
-done' sh
-`
-
-// sumOnNode has the node sum files, in order, and tells each sum as it comes; not of those that the node
-// cannot read.
-func (d *fetch) sumOnNode(ctx context.Context, files []*entry, tell func(i int, sum digest, ok bool)) error {
-	c := converse(ctx, d.runner, "export LC_ALL=C; cd "+ssh.Quote(d.head.where)+" || exit 1\n"+sumScript)
-	c.tell(func(w io.Writer) error {
+// sumOnNode has the node sum files, so many at a time in this order, and says when it has done some; those that it
+// could not read are not hashed then.
+func (d *fetch) sumOnNode(ctx context.Context, files []*entry, each int, zip bool, done func()) error {
+	byName := make(map[string]*entry, len(files))
+	for _, e := range files {
+		byName[d.nodeName(e)] = e
+	}
+	c := converse(ctx, d.runner, sumsScript(d.head, zip, each))
+	c.tell(func(w *bufio.Writer) error {
+		out, z := io.Writer(w), (*gzip.Writer)(nil)
+		if zip {
+			z = gzip.NewWriter(w)
+			out = z
+		}
 		for _, e := range files {
-			if _, err := fmt.Fprintf(w, "./%s\x00", d.nodeName(e)); err != nil {
+			if _, err := fmt.Fprintf(out, "./%s\x00", d.nodeName(e)); err != nil {
 				return err
 			}
 		}
+		if zip {
+			return z.Close()
+		}
 		return nil
 	})
-	var err error
-	for i := range files {
-		var line []byte
-		if line, err = readRecord(c.out, '\n'); err != nil {
+	r, err := c.out, error(nil)
+	if zip {
+		var z *gzip.Reader
+		if z, err = gzip.NewReader(c.out); err == nil {
+			r = bufio.NewReader(z)
+		}
+	}
+	for err == nil {
+		if _, err = r.Peek(1); err != nil {
 			break
 		}
-		var sum digest
-		if len(line) > 0 {
-			if sum, err = parseDigest(string(line)); err != nil {
-				break
+		if err = readSums(r, func(name string, sum digest) {
+			if e := byName[name]; e != nil {
+				e.hash, e.hashed = sum, true
 			}
+		}); err == nil {
+			done()
 		}
-		tell(i, sum, len(line) > 0)
+	}
+	if errors.Is(err, io.EOF) { // between sums
+		err = nil
 	}
 	runErr := c.end(err != nil)
 	fmt.Fprintln(d.stderr, c.stderr.String()) // names what cannot be read
@@ -57,33 +70,40 @@ func (d *fetch) sumOnNode(ctx context.Context, files []*entry, tell func(i int, 
 	return nil
 }
 
-// sumPresent asks for the sums that decide whether a large file must be fetched: of those that are here with
-// the same size. Both sides read at the same time.
+// sumPresent asks for the sums that decide whether a file must be fetched: of those that are here with the same
+// size or in part. Both sides read at the same time.
 func (d *fetch) sumPresent(ctx context.Context) error {
-	var files []*entry
+	d.here, d.folders = nil, make(map[string]*contents)
+	here := make(map[string]digest)
+	var ask, read []*entry
 	for i := range d.list.entries {
 		e := &d.list.entries[i]
-		if !e.late || d.isDone(e) || d.hasFailed(e.name) {
+		if !e.isFile() || d.isDone(e) || d.hasFailed(e.name) {
 			continue
 		}
-		if info, err := d.root.Lstat(e.name); err == nil && info.Mode().IsRegular() && info.Size() == e.size {
-			files = append(files, e)
+		if info, err := d.present(e); err == nil && info.Mode().IsRegular() && info.Size() == e.size {
+			ask = append(ask, e)
+			if have, ok := d.versionOf(e.name); ok {
+				here[e.name] = have.hash
+			} else {
+				read = append(read, e)
+			}
+		} else if !d.isLarge(e) && d.contentsBeside(e).names[path.Base(partName(e.name, e.key()))] {
+			ask = append(ask, e)
 		}
 	}
-	d.here = nil
-	if len(files) == 0 {
+	if len(ask) == 0 {
 		return nil
 	}
-	here := make(map[string]digest)
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		for _, e := range files {
+		for _, e := range read {
 			if ctx.Err() == nil {
 				here[e.name] = d.hashFile(e.name)
 			}
 		}
 	})
-	err := d.sumOnNode(ctx, files, func(i int, sum digest, ok bool) { files[i].hash, files[i].hashed = sum, ok })
+	err := d.sumOnNode(ctx, ask, sumsAtOnce, d.zip, func() {})
 	reading.Wait()
 	d.here = here
 	return err
@@ -101,8 +121,7 @@ type sums struct {
 }
 
 type lateSum struct {
-	known chan struct{} // closed when what follows is
-	sum   digest
+	known chan struct{} // closed when state is, and with it the sum of the entry
 	state sumState
 }
 
@@ -130,17 +149,20 @@ func (d *fetch) sumLate(ctx context.Context, p *plan) *sums {
 		return s
 	}
 	s.working.Go(func() {
-		told := 0
-		s.fail(d.sumOnNode(ctx, files, func(i int, sum digest, ok bool) {
-			l := s.all[files[i]]
-			l.sum, l.state = sum, sumNone
-			if ok {
+		left := files
+		s.fail(d.sumOnNode(ctx, files, 1, false, func() {
+			if len(left) == 0 {
+				return // the node tells more than it was asked for
+			}
+			l := s.all[left[0]]
+			l.state = sumNone
+			if left[0].hashed {
 				l.state = sumRead
 			}
 			close(l.known)
-			told++
+			left = left[1:]
 		}))
-		for _, e := range files[told:] {
+		for _, e := range left {
 			close(s.all[e].known)
 		}
 	})
@@ -148,9 +170,8 @@ func (d *fetch) sumLate(ctx context.Context, p *plan) *sums {
 }
 
 // await completes a file when its sum is known.
-func (s *sums) await(part *part, f *rest) {
+func (s *sums) await(part *part, f *rest, l *lateSum) {
 	s.working.Go(func() {
-		l := s.all[f.entry]
 		<-l.known
 		switch l.state {
 		case sumLost:
@@ -159,7 +180,7 @@ func (s *sums) await(part *part, f *rest) {
 			part.discard()
 			s.fetch.miss(f.entry)
 		case sumRead:
-			s.fail(s.fetch.complete(part, f, l.sum))
+			s.fail(s.fetch.complete(part, f))
 		}
 	})
 }

@@ -1,11 +1,11 @@
 package transfer
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -228,7 +228,7 @@ func (u *sending) attempt(ctx context.Context, b *backoff) error {
 	c := converse(ctx, u.runner, u.script())
 	known := make(chan struct{})
 	var sendErr error
-	c.tell(func(w io.Writer) error {
+	c.tell(func(w *bufio.Writer) error {
 		sendErr = u.send(ctx, w, known, &c.stderr)
 		return sendErr
 	})

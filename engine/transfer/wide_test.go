@@ -4,7 +4,6 @@ package transfer
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -21,7 +20,7 @@ import (
 // smallWidth makes of a few megabytes what defaultWidth makes of many.
 func smallWidth() width {
 	return width{
-		trip: time.Millisecond, first: 128 << 10, part: 128 << 10, large: 256 << 10, stretch: 256 << 10, each: 128 << 10,
+		trip: time.Millisecond, first: 128 << 10, part: 128 << 10, chunk: 64 << 10, large: 256 << 10, stretch: 256 << 10, each: 128 << 10,
 		most: 3, greet: 2, at: 2, memory: 512 << 10,
 	}
 }
@@ -152,7 +151,7 @@ func TestWideDownloadGoesOn(t *testing.T) {
 		{"wrong", noise(4, 100<<10), 500<<10 + 77 + 600<<10 + 77},
 	} {
 		dir := t.TempDir()
-		tree{partName("f", digestOf(content)): tt.part}.write(t, dir)
+		tree{partName("f", keyOf(t, filepath.Join(s.Home, "f"))): tt.part}.write(t, dir)
 		res, err := downloadOver(t.Context(), node, Request{Remote: "f", Local: "f", LocalDir: dir}, patientRetry(), smallWidth())
 		must(t, err)
 		diffTree(t, dir, tree{"f": content})
@@ -283,4 +282,11 @@ func (c *changing) Run(ctx context.Context, cmd ssh.Command) error {
 	return c.Client.Run(ctx, cmd)
 }
 
-func digestOf(content string) digest { return digest(sha256.Sum256([]byte(content))) }
+// keyOf returns the key of a file of the node.
+func keyOf(t *testing.T, file string) digest {
+	t.Helper()
+	info, err := os.Stat(file)
+	must(t, err)
+	e := entry{size: info.Size(), mtime: info.ModTime().Unix()}
+	return e.key()
+}

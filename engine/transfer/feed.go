@@ -1,0 +1,198 @@
+package transfer
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+)
+
+// A pool has the small files and links of a download that no command was asked for yet.
+type pool struct {
+	mu      sync.Mutex
+	entries []*entry
+	next    int
+}
+
+func (p *pool) add(e *entry) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.entries = append(p.entries, e)
+}
+
+// take returns the next entries, as many as make so many bytes; none when there are no more.
+func (p *pool) take(most int, bytes int64) []*entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	from := p.next
+	for ; p.next < len(p.entries) && p.next-from < most && bytes > 0; p.next++ {
+		bytes -= p.entries[p.next].cost()
+	}
+	return p.entries[from:p.next]
+}
+
+func (p *pool) isEmpty() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next == len(p.entries)
+}
+
+// cost is about how many bytes an entry takes in an archive.
+func (e *entry) cost() int64 {
+	if e.isLink() {
+		return fileOverhead
+	}
+	return e.size + fileOverhead
+}
+
+// fileOverhead is about what a file costs in an archive beside its content, in bytes.
+const fileOverhead = 768
+
+// chunkNames is how many names are in a chunk at most.
+const chunkNames = 512
+
+// A feed has one command send small files, in chunks. Where the node is far, several feeds share a pool, and each
+// asks for its next chunk as the ones before arrive.
+type feed struct {
+	fetch *fetch
+	pool  *pool
+
+	mu        sync.Mutex
+	moved     sync.Cond
+	want      map[string]*entry // asked for and not arrived, by name on the node
+	asked     int64             // bytes
+	delivered int64             // of them, or left out
+	ends      []int64           // of the chunks that have not arrived, in bytes that were asked for
+	stopped   bool
+}
+
+func (d *fetch) newFeed(from *pool) *feed {
+	f := &feed{fetch: d, pool: from, want: make(map[string]*entry)}
+	f.moved.L = &f.mu
+	return f
+}
+
+// ask writes what sendScript reads. stop ends it.
+func (f *feed) ask(ctx context.Context, w *bufio.Writer, rests []*rest) error {
+	defer context.AfterFunc(ctx, f.stop)()
+	most, bytes := chunkNames, f.fetch.width.chunk
+	if !f.fetch.far {
+		most, bytes = sumsAtOnce, math.MaxInt64
+	}
+	fmt.Fprintf(w, "%d\n", most)
+	for _, r := range rests {
+		fmt.Fprintf(w, "+%d:%d:./%s\x00", r.offset, r.entry.size-r.offset, f.fetch.nodeName(r.entry))
+	}
+	padding := len(rests) % most // of a chunk that is not full
+	for f.room() {
+		chunk := f.pool.take(most-padding, bytes)
+		if len(chunk) == 0 {
+			break
+		}
+		f.begin(chunk)
+		if f.fetch.far {
+			w.WriteString(strings.Repeat("\x00", most-padding-len(chunk)))
+		}
+		padding = 0
+		for _, e := range chunk {
+			fmt.Fprintf(w, "./%s\x00", f.fetch.nodeName(e))
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
+	}
+	return w.Flush()
+}
+
+// room waits until more may be asked for, and says no when that makes no sense any more. What a connection
+// carries grows with each round trip while it is fresh, and so does what is asked of it: in the end the others
+// would have to wait for all that it was given.
+func (f *feed) room() bool {
+	const mostChunks = 4 // twice what a channel carries in a round trip
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	chunk := f.fetch.width.chunk
+	for f.fetch.far && !f.stopped && f.asked-f.delivered > min(3*f.delivered, (mostChunks-1)*chunk) {
+		f.moved.Wait()
+	}
+	return !f.stopped
+}
+
+func (f *feed) begin(chunk []*entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range chunk {
+		f.want[f.fetch.nodeName(e)] = e
+		f.asked += e.cost()
+	}
+	f.ends = append(f.ends, f.asked)
+}
+
+// entryOf returns the entry that a name on the node means, if it was asked for and has not arrived.
+func (f *feed) entryOf(name string) (*entry, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, ok := f.want[name]
+	return e, ok
+}
+
+// take is entryOf for a name in an archive, which comes once.
+func (f *feed) take(name string) (*entry, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e, ok := f.want[name]
+	delete(f.want, name)
+	return e, ok
+}
+
+// deliver notes that an entry has arrived.
+func (f *feed) deliver(e *entry) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.delivered += e.cost()
+	f.moved.Signal()
+}
+
+// chunkEnds notes that what of a chunk has not arrived never will.
+func (f *feed) chunkEnds() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.ends) > 0 {
+		f.delivered, f.ends = f.ends[0], f.ends[1:]
+	}
+	f.moved.Signal()
+}
+
+// stop ends the asking.
+func (f *feed) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopped = true
+	f.moved.Signal()
+}
+
+// giveBack leaves what has not arrived to others.
+func (f *feed) giveBack() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.want {
+		if !f.fetch.isOver(e) {
+			f.pool.add(e)
+		}
+	}
+	clear(f.want)
+}
+
+// giveUp counts what has not arrived as an attempt.
+func (f *feed) giveUp() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range f.want {
+		if e.isFile() {
+			f.fetch.miss(e)
+		}
+	}
+	clear(f.want)
+}
