@@ -154,9 +154,11 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 		c.close()
 		return Result{}, err
 	}
-	same, err := c.same(asked)
-	if err != nil {
-		return Result{}, c.explain(ctx, req.Workspace, err)
+	same := node.holds(id, owner) // as far as it has said; a no is not waited for
+	if same {
+		if same, err = c.same(asked); err != nil {
+			return Result{}, c.explain(ctx, req.Workspace, err)
+		}
 	}
 	known := cache(req.Cache)
 	res := Result{Workspace: node.workspace, Home: node.home, Files: len(tree), Manifest: id, StepKeys: node.keys, entries: tree}
@@ -228,7 +230,7 @@ func (c *conversation) finish(ctx context.Context, workspace string, sent error)
 	if sent == nil || errors.Is(sent, errEnded) {
 		c.inPipe.Close()
 	}
-	word, rest, err := c.line()
+	word, rest, err := c.next()
 	if err == nil && word != "done" {
 		err = fmt.Errorf("the node says %q at the end of a push", word+" "+rest)
 	}

@@ -33,6 +33,11 @@ type remoteState struct {
 	recordLost       bool // there is a record that cannot be read
 }
 
+// holds reports whether that is the tree of a manifest, complete and of this owner.
+func (s *remoteState) holds(manifestID, owner string) bool {
+	return s.manifestID == manifestID && s.owner == owner && s.pendingID == "" && len(s.bad)+len(s.modes) == 0
+}
+
 // A conversation is one run of node.sh. The goroutine that runs it is joined by close.
 type conversation struct {
 	in     *bufio.Writer
@@ -109,6 +114,14 @@ func (c *conversation) line() (word, rest string, err error) {
 	return word, rest, nil
 }
 
+// next is line for what comes behind a no that was not waited for.
+func (c *conversation) next() (word, rest string, err error) {
+	if word, rest, err = c.line(); word == "no" {
+		return c.line()
+	}
+	return word, rest, err
+}
+
 // hello reads the node's account of the workspace.
 func (c *conversation) hello() (*remoteState, error) {
 	s := &remoteState{bad: map[string]bool{}, modes: map[string]bool{}}
@@ -177,7 +190,7 @@ func (c *conversation) records(s *remoteState, cache cache) error {
 			return err
 		}
 		for {
-			word, rest, err := c.line()
+			word, rest, err := c.next()
 			if err != nil {
 				return err
 			}

@@ -103,8 +103,7 @@ func (c *Client) Connect(ctx context.Context) error {
 // Run implements Runner. A Stdin whose Read blocks does not hold it up: it may return while such a
 // Read is still waiting, and what that Read returns is lost.
 func (c *Client) Run(ctx context.Context, cmd Command) error {
-	enc, err := encode(cmd)
-	if err != nil {
+	if err := cmd.check(); err != nil {
 		return &fault.Error{Kind: fault.Invalid, Op: "run a command on", Target: c.cfg.Target.String(), Err: err}
 	}
 	if err := c.begin(); err != nil {
@@ -128,7 +127,7 @@ func (c *Client) Run(ctx context.Context, cmd Command) error {
 	if err != nil {
 		return err
 	}
-	return c.newSession(n, ch, cmd, enc).run(ctx)
+	return c.newSession(n, ch, cmd, encode(cmd, execLimit(string(n.ssh.ServerVersion())))).run(ctx)
 }
 
 func (c *Client) newSession(n *conn, ch *channel, cmd Command, enc encoded) *session {

@@ -138,6 +138,16 @@ func testBytes(t *testing.T, _ *enginetest.Server, c *ssh.Client) {
 			t.Errorf("%d bytes: got %d bytes back", len(long), len(got))
 		}
 	}
+	// The longest request of each kind, and a byte more.
+	for _, limit := range []int{ssh.ExecLimitBytes, ssh.ExecLimitOpenSSH} {
+		exec, _, _ := ssh.Encode(ssh.Command{Script: "printf %s "}, limit)
+		for _, n := range []int{limit - len(exec), limit - len(exec) + 1} {
+			long := strings.Repeat("x", n)
+			if got := run(t, c, ssh.Command{Script: "printf %s " + long}); got != long {
+				t.Errorf("%d bytes, all plain: got %d bytes back", n, len(got))
+			}
+		}
+	}
 }
 
 // noise returns n bytes that no compression or shell makes into something else.

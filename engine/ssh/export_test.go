@@ -15,14 +15,20 @@ func (c *Client) Connections() int {
 	return len(c.conns)
 }
 
-// Encode returns the exec request and the stdin that cmd becomes.
-func Encode(cmd Command) (exec string, stdin []byte, err error) {
-	e, err := encode(cmd)
-	return e.exec, e.stdin, err
+// Encode returns the exec request of at most limit bytes and the stdin that cmd becomes.
+func Encode(cmd Command, limit int) (exec string, stdin []byte, err error) {
+	if err := cmd.check(); err != nil {
+		return "", nil, err
+	}
+	e := encode(cmd, limit)
+	return e.exec, e.stdin, nil
 }
 
-// ExecLimitBytes is the longest exec request.
-const ExecLimitBytes = execLimitBytes
+// The longest exec requests.
+const (
+	ExecLimitBytes   = execLimitBytes
+	ExecLimitOpenSSH = execLimitOpenSSH
+)
 
 // SetFar says from which round trip on the client opens shells ahead; it is called before the first use.
 func (c *Client) SetFar(trip time.Duration) { c.far = trip }

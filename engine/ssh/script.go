@@ -9,9 +9,22 @@ import (
 	"strings"
 )
 
-// execLimitBytes bounds the exec request. dropbear refuses commands of more than 9,000 bytes;
-// longer scripts travel over stdin.
-const execLimitBytes = 8000
+// A longer command than these travels over stdin, which costs a round trip where no shell waits for it.
+const (
+	// execLimitBytes bounds the exec request: dropbear refuses commands of more than 9,000 bytes.
+	execLimitBytes = 8000
+	// execLimitOpenSSH is that for OpenSSH, which takes what Linux takes as an argument, 128 KiB. What is beyond
+	// the ten segments that TCP sends before it has heard from the other side costs a round trip as well.
+	execLimitOpenSSH = 14_000
+)
+
+// execLimit returns how long an exec request to a server may be.
+func execLimit(version string) int {
+	if strings.HasPrefix(version, "SSH-2.0-OpenSSH_") {
+		return execLimitOpenSSH
+	}
+	return execLimitBytes
+}
 
 // An encoded holds a Command as it is sent.
 type encoded struct {
@@ -22,26 +35,32 @@ type encoded struct {
 	stdin []byte // what goes over stdin ahead of Command.Stdin
 }
 
-// encode turns cmd into text that every login shell passes on unchanged. The login shell sees
+// check returns why cmd cannot be encoded.
+func (cmd Command) check() error {
+	if strings.IndexByte(cmd.Script, 0) >= 0 || strings.IndexByte(cmd.Private, 0) >= 0 {
+		return errors.New("the script contains a NUL byte, which no shell can read")
+	}
+	return nil
+}
+
+// encode turns cmd into text that every login shell passes on unchanged, with an exec request of at most
+// limit bytes. The login shell sees
 //
 //	exec /bin/sh -c '…'
 //
 // with no quote, bang, newline or backslash pair between the single quotes, which bash, dash, zsh,
 // fish, csh and busybox read alike. What is not in the safe alphabet is written as \0ooo and decoded
 // on the node by printf %b.
-func encode(cmd Command) (encoded, error) {
-	if strings.IndexByte(cmd.Script, 0) >= 0 || strings.IndexByte(cmd.Private, 0) >= 0 {
-		return encoded{}, errors.New("the script contains a NUL byte, which no shell can read")
-	}
+func encode(cmd Command, limit int) encoded {
 	e, say := newMark(cmd.Pty != nil)
 	if cmd.Private == "" {
 		e.exec = wrap(say, cmd.Script)
-		if len(e.exec) <= execLimitBytes {
-			return e, nil
+		if len(e.exec) <= limit {
+			return e
 		}
 	}
 	if cmd.Pty == nil {
-		return encodeReader().read(cmd), nil
+		return encodeReader().read(cmd)
 	}
 	e.end = "end-" + e.mark
 	e = e.read(cmd)
@@ -51,7 +70,7 @@ func encode(cmd Command) (encoded, error) {
 	e.marks = 2
 	e.exec = wrap("", "_m=$(stty -g) && stty raw -echo || exit 255\n"+say+"\n"+
 		strings.Replace(reader, "#SAY", `stty "$_m";unset _m;`+say, 1))
-	return e, nil
+	return e
 }
 
 // newMark returns an encoded with its mark, and the text that prints it. The two halves are apart in the

@@ -20,7 +20,7 @@ func TestEncode(t *testing.T) {
 		"long":     {Script: "printf %s " + strings.Repeat(ssh.Quote(string(all)), 100)},
 		"terminal": {Script: "true", Private: "A=1", Pty: &ssh.Pty{}},
 	} {
-		exec, stdin, err := ssh.Encode(cmd)
+		exec, stdin, err := ssh.Encode(cmd, ssh.ExecLimitBytes)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -49,11 +49,11 @@ func TestEncode(t *testing.T) {
 			t.Errorf("%s: %d bytes for stdin", name, len(stdin))
 		}
 	}
-	secret, _, err := ssh.Encode(ssh.Command{Private: "TOKEN=hush"})
+	secret, _, err := ssh.Encode(ssh.Command{Private: "TOKEN=hush"}, ssh.ExecLimitOpenSSH)
 	if err != nil || strings.Contains(secret, "hush") {
 		t.Errorf("the private part is in the request: %q, %v", secret, err)
 	}
-	if _, _, err := ssh.Encode(ssh.Command{Script: "a\x00b"}); err == nil {
+	if _, _, err := ssh.Encode(ssh.Command{Script: "a\x00b"}, ssh.ExecLimitBytes); err == nil {
 		t.Error("NUL: no error")
 	}
 }
