@@ -35,13 +35,13 @@ type width struct {
 	most    int           // further connections
 	greet   int           // of them, in their handshake at a time: sshd drops some from the eleventh on
 	at      int           // commands at a time on each
-	memory  int64         // bytes that may wait for the part before them
+	spill   int64         // bytes of a download that may wait for those before them
 }
 
 func defaultWidth() width {
 	return width{
 		trip: 15 * time.Millisecond, first: 8 << 20, part: 2 << 20, chunk: 1 << 20, large: 32 << 20, stretch: 64 << 20, each: 4 << 20,
-		most: 11, greet: 8, at: 3, memory: 32 << 20,
+		most: 11, greet: 8, at: 3, spill: 256 << 20,
 	}
 }
 

@@ -51,12 +51,13 @@ func partOf(name string) (base string, ok bool) {
 
 // A part is a file on its way: the bytes so far, under a temporary name.
 type part struct {
-	root    *os.Root
-	name    string
-	file    *os.File
-	sum     hash.Hash
-	size    int64 // bytes in it
-	private bool  // nobody can resume it
+	root     *os.Root
+	name     string
+	file     *os.File
+	sum      hash.Hash
+	size     int64 // bytes in it
+	private  bool  // nobody can resume it
+	unlinked bool  // it has no name any more
 }
 
 // openPart opens the part for a file's content, or makes it. Only one process at a time writes to a
@@ -190,8 +191,18 @@ func (p *part) keep() {
 	p.close()
 }
 
+// unlink removes the name of a part that goes when it is closed, where the system can; discard does the rest.
+func (p *part) unlink() {
+	if runtime.GOOS != "windows" {
+		p.root.Remove(p.name)
+		p.unlinked = true
+	}
+}
+
 func (p *part) discard() {
-	p.root.Remove(p.name)
+	if !p.unlinked {
+		p.root.Remove(p.name)
+	}
 	p.close()
 	if runtime.GOOS == "windows" {
 		p.root.Remove(p.name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/bifrost-run/bifrost/engine/ssh"
@@ -13,17 +14,18 @@ import (
 // coreutils and busybox, which tail does not.
 const blockSize = 64 << 10
 
-// Pieces are those of the large files of a download. They arrive on several connections in any order
-// and are written in order, so that a part is the beginning of its file at every moment.
+// Pieces are those of the large files of a download. They arrive on several connections in any order, in a
+// spill beside the part of their file, and are moved to the part in order, so that it is the beginning of its
+// file at every moment.
 type pieces struct {
 	fetch *fetch
 	list  []piece
-	ahead int // how many may arrive before the one that is next
+	ahead int // how many may be under way or in a spill, from the one that is next on
 
-	mu   sync.Mutex
-	next int            // to be written
-	held map[int][]byte // arrived, but not next
-	free [][]byte
+	mu      sync.Mutex
+	next    int // to be moved to its part
+	arrived map[int]bool
+	moving  bool // somebody moves what is next
 }
 
 // A piece is length bytes of a file.
@@ -33,8 +35,11 @@ type piece struct {
 	length int64
 }
 
-func (d *fetch) newPieces(files []*rest) *pieces {
-	p := &pieces{fetch: d, ahead: int(d.width.memory / d.width.part), held: make(map[int][]byte)}
+func (pc piece) isLast() bool { return pc.offset+pc.length == pc.of.entry.size }
+
+// newPieces divides files of a download that has so many bytes to write.
+func (d *fetch) newPieces(files []*rest, bytes int64) *pieces {
+	p := &pieces{fetch: d, ahead: d.spillPieces(bytes), arrived: make(map[int]bool)}
 	for _, f := range files {
 		for offset := f.offset; ; {
 			end := min((offset/d.width.part+1)*d.width.part, f.entry.size)
@@ -65,37 +70,45 @@ func (p *pieces) reached() int {
 	return p.next
 }
 
-// bring fetches a piece and writes it, or leaves it to be written.
+// bring fetches a piece.
 func (p *pieces) bring(ctx context.Context, runner ssh.Runner, i int) error {
-	pc := p.list[i]
-	if p.fetch.isOver(pc.of.entry) {
-		return p.deliver(i, nil)
+	pc, d := p.list[i], p.fetch
+	if d.isOver(pc.of.entry) || pc.length == 0 { // the latter: all of the file is here but for its sum
+		return p.deliver(i)
 	}
-	if pc.length == 0 { // all of the file is here but for its sum
-		return p.deliver(i, []byte{})
+	spill, err := p.spill(pc.of)
+	if err != nil {
+		return err
+	}
+	if spill == nil {
+		return p.deliver(i)
 	}
 	skip := pc.offset / blockSize
 	count := (pc.offset+pc.length+blockSize-1)/blockSize - skip
-	content := &exactly{buf: p.buffer(), most: int(count * blockSize), count: p.fetch.count}
-	defer content.end()
-	err := runner.Run(ctx, ssh.Command{
-		Script: p.fetch.readScript(pc.of.entry, fmt.Sprintf("skip=%d count=%d", skip, count)),
-		Stdout: content, Stderr: p.fetch.stderr,
+	in := &inflow{
+		fetch: d, ctx: ctx, part: spill, to: io.NewOffsetWriter(spill.file, p.place(pc)),
+		skip: pc.offset - skip*blockSize, left: pc.length,
+	}
+	err = runner.Run(ctx, ssh.Command{
+		Script: d.readScript(pc.of.entry, fmt.Sprintf("skip=%d count=%d", skip, count)),
+		Stdout: in, Stderr: d.stderr,
 	})
+	if in.left > 0 {
+		d.count(-int(pc.length - in.left))
+	}
 	switch {
+	case in.err != nil:
+		return in.err
 	case err == nil, isExit(err), errors.Is(err, errOver):
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	default:
 		return err
 	}
-	from := pc.offset - skip*blockSize
-	if int64(len(content.buf)) < from+pc.length {
+	if in.left > 0 {
 		p.miss(pc.of.entry) // it has become shorter, or is gone
-		return p.deliver(i, nil)
 	}
-	content.good = int(pc.length)
-	return p.deliver(i, content.buf[:from+pc.length])
+	return p.deliver(i)
 }
 
 func (p *pieces) miss(e *entry) {
@@ -104,75 +117,57 @@ func (p *pieces) miss(e *entry) {
 	p.fetch.miss(e)
 }
 
-// deliver takes a piece that arrived, behind what comes before its offset in its first block; nil is
-// one of a file that is given up.
-func (p *pieces) deliver(i int, b []byte) error {
+// deliver notes that a piece is in the spill of its file, or that its file is given up, and moves what is
+// next. Others deliver meanwhile.
+func (p *pieces) deliver(i int) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.held[i] = b
-	for {
-		b, ok := p.held[p.next]
-		if !ok {
-			return nil
-		}
-		pc := p.list[p.next]
-		if err := p.write(pc, b); err != nil {
+	p.arrived[i] = true
+	if p.moving {
+		return nil
+	}
+	p.moving = true
+	defer func() { p.moving = false }()
+	for p.arrived[p.next] {
+		p.mu.Unlock()
+		err := p.move(p.list[p.next])
+		p.mu.Lock()
+		if err != nil {
 			return err
 		}
-		delete(p.held, p.next)
-		if len(b) > 0 {
-			p.free = append(p.free, b)
-		}
+		delete(p.arrived, p.next)
 		p.next++
 	}
+	return nil
 }
 
-func (p *pieces) write(pc piece, b []byte) error {
+// move takes a piece from the spill to the part.
+func (p *pieces) move(pc piece) error {
 	f, d := pc.of, p.fetch
-	if b == nil || d.isOver(f.entry) {
+	if pc.isLast() {
+		defer f.endSpill()
+	}
+	if d.isOver(f.entry) {
 		f.drop()
 		return nil
 	}
 	if err := d.begin(f); f.part == nil {
 		return err
 	}
-	if _, err := f.part.Write(b[int64(len(b))-pc.length:]); err != nil {
-		return d.writeError(f.part, err)
+	if pc.length > 0 {
+		buf := d.buffer()
+		defer d.buffers.Put(buf)
+		from := io.NewSectionReader(f.spill.file, p.place(pc), pc.length)
+		n, err := io.CopyBuffer(f.part, struct{ io.Reader }{from}, *buf)
+		if err == nil && n < pc.length {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return d.writeError(f.part, err)
+		}
 	}
-	if pc.offset+pc.length < f.entry.size {
+	if !pc.isLast() {
 		return nil
 	}
 	return d.arrived(f)
 }
-
-// buffer returns an empty one for a piece.
-func (p *pieces) buffer() []byte {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := len(p.free); n > 0 {
-		b := p.free[n-1]
-		p.free = p.free[:n-1]
-		return b[:0]
-	}
-	return make([]byte, 0, p.fetch.width.part+blockSize)
-}
-
-// An exactly is a writer that keeps at most so many bytes. It counts them as they come, and end takes
-// that back for those that were no good.
-type exactly struct {
-	buf   []byte
-	most  int
-	count func(n int)
-	good  int
-}
-
-func (e *exactly) Write(b []byte) (int, error) {
-	if len(e.buf)+len(b) > e.most {
-		return 0, errOver
-	}
-	e.buf = append(e.buf, b...)
-	e.count(len(b))
-	return len(b), nil
-}
-
-func (e *exactly) end() { e.count(e.good - len(e.buf)) }

@@ -29,6 +29,7 @@ type rest struct {
 	entry  *entry
 	part   *part
 	offset int64
+	spill  *part // where its pieces wait; nil without any
 }
 
 const maxRests = 64 // parts that are open at the same time
@@ -41,6 +42,7 @@ func (p *plan) close() {
 		if r.part != nil {
 			r.part.keep()
 		}
+		r.endSpill()
 	}
 }
 

@@ -17,7 +17,7 @@ func (d *fetch) share(p *plan) []job {
 	case !d.far:
 		return d.streams(p.large)
 	case len(p.large) > 0:
-		jobs = d.newPieces(p.large).jobs()
+		jobs = d.newPieces(p.large, p.bytes+p.smallBytes).jobs()
 	}
 	if beyond := p.smallBytes - d.width.first; beyond >= d.width.each {
 		p.bytes += beyond

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/bifrost-run/bifrost/engine/ssh"
 )
@@ -31,7 +32,7 @@ func (d *fetch) stream(ctx context.Context, runner ssh.Runner, f *rest) error {
 		return d.arrived(f)
 	}
 	skip := f.part.size / blockSize
-	in := &inflow{fetch: d, ctx: ctx, part: f.part, skip: f.part.size - skip*blockSize, left: f.entry.size - f.part.size}
+	in := &inflow{fetch: d, ctx: ctx, part: f.part, to: f.part, skip: f.part.size - skip*blockSize, left: f.entry.size - f.part.size}
 	err := runner.Run(ctx, ssh.Command{
 		Script: d.readScript(f.entry, fmt.Sprintf("skip=%d", skip)),
 		Stdout: in, Stderr: d.stderr,
@@ -85,12 +86,13 @@ func (d *fetch) arrived(f *rest) error {
 	return d.complete(part, f)
 }
 
-// An inflow writes the rest of a file to its part.
+// An inflow writes bytes of a file to a part, and no more than are missing.
 type inflow struct {
 	fetch *fetch
 	ctx   context.Context
 	part  *part
-	skip  int64 // bytes that come before it
+	to    io.Writer // in the part
+	skip  int64     // bytes that come before it
 	left  int64
 	err   error // of this machine
 }
@@ -102,16 +104,20 @@ func (in *inflow) Write(b []byte) (int, error) {
 		in.skip -= past
 		b = b[past:]
 	}
-	if int64(len(b)) > in.left {
-		return 0, errOver
+	over := int64(len(b)) > in.left
+	if over {
+		b = b[:in.left]
 	}
 	if len(b) > 0 {
-		if _, err := in.part.Write(b); err != nil {
+		if _, err := in.to.Write(b); err != nil {
 			in.err = in.fetch.writeError(in.part, err)
 			return 0, in.err
 		}
 		in.left -= int64(len(b))
 		in.fetch.count(len(b))
+	}
+	if over {
+		return 0, errOver
 	}
 	return n, in.ctx.Err()
 }

@@ -56,6 +56,21 @@ func TestDownloadToAFullDisk(t *testing.T) {
 	})
 }
 
+// Pieces of a large file wait beside it only as far as there is room for it as well.
+func TestWideDownloadToATightDisk(t *testing.T) {
+	t.Parallel()
+	s, _, node := distantNode(t, enginetest.Options{})
+	want := tree{"f": noise(1, 800<<10)}
+	want.write(t, s.Home)
+	dir := filepath.Join(t.TempDir(), "disk")
+	smallDisk(t, dir)
+	w := smallWidth()
+	w.spill = 4 << 20
+	_, err := downloadOver(t.Context(), node, Request{Remote: "f", Local: "f", LocalDir: dir}, patientRetry(), w)
+	must(t, err)
+	diffTree(t, dir, want)
+}
+
 func TestUploadToAFullDisk(t *testing.T) {
 	t.Parallel()
 	forNodes(t, func(t *testing.T, node *enginetest.Shell) {

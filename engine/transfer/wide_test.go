@@ -21,7 +21,7 @@ import (
 func smallWidth() width {
 	return width{
 		trip: time.Millisecond, first: 128 << 10, part: 128 << 10, chunk: 64 << 10, large: 256 << 10, stretch: 256 << 10, each: 128 << 10,
-		most: 3, greet: 2, at: 2, memory: 512 << 10,
+		most: 3, greet: 2, at: 2, spill: 512 << 10,
 	}
 }
 
