@@ -97,12 +97,13 @@ part == 1 { if (FNR == 1) use = $0 == head; else { stale++; if (use) known[$0] }
 part == 2 && FNR == 1 { now = $6; next }
 part == 2 {
   n = name()
+  if ($0 in known) { same[n]; if (settle) print; next }
   line[n] = $0; type[n] = substr($1, 1, 1); mode[n] = $2; size[n] = $4; changed[n] = $6
   next
 }
 /^f / {
   n = name()
-  if (line[n] in known) { stale--; if (settle) print line[n]; next }
+  if (n in same) { stale--; next }
   if (type[n] != "8" || size[n] != $3) { if (!settle) print "bad " n; next }
   settled = mode[n] == $2 && changed[n] + 1 < now
   if (settled) fresh++

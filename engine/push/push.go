@@ -192,7 +192,7 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	}
 	parcel := newParcel(source, files, texts...)
 	pack := false
-	if node.gzip && parcel.total >= packBytes {
+	if node.gzip && parcel.total+parcel.made >= packBytes {
 		pack, _ = ssh.IsFar(ctx, runner) // what is wrong with the connection, sending tells
 	}
 	err = c.send(parcel, id, origin, pack, req.Report)

@@ -15,8 +15,9 @@ import (
 	"github.com/bifrost-run/bifrost/engine/report"
 )
 
-// packBytes is the content from which on a parcel is compressed: a window, which one round trip carries.
-const packBytes = 2 << 20
+// packBytes is the length from which on a parcel is compressed over a distance: TCP sends ten segments before
+// it has heard from the other side.
+const packBytes = 14_000
 
 // send sends the parcel, compressed or not. The id is that of the manifest that the node will have.
 func (c *conversation) send(p *parcel, id, origin string, pack bool, sink report.Sink) error {
@@ -51,6 +52,7 @@ type parcel struct {
 	texts  []text
 	files  []stagedFile
 	total  int64 // bytes of the files' content
+	made   int64 // bytes of the texts
 }
 
 // A text is a file of the parcel that is made here.
@@ -64,6 +66,7 @@ func newParcel(source string, files []stagedFile, texts ...text) *parcel {
 	var sums strings.Builder
 	for _, t := range texts {
 		sums.WriteString(sum256(t.data) + "  ./" + t.name + "\n")
+		p.made += int64(len(t.data))
 	}
 	for _, f := range files {
 		if f.typ == file {
