@@ -52,31 +52,57 @@ func (u *sending) split() *split {
 	return s
 }
 
-// gather begins to send beside the archive what commands of their own can, once the node has said where to:
-// large files, and, where the node is far, batches of small ones. It returns nil where there is nothing for
-// them to do, and the small files that are left to the archive.
+// gather begins to send beside the archive what commands of their own can: large files, and, where the node is
+// far, batches of small ones. Further connections are made at once, and work begins when the node has said where
+// to. It returns nil where there is nothing for them to do, and the small files that are left to the archive.
 func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, stderr *tail) (*crew, []*item) {
 	if len(s.rest)+len(s.large) == 0 {
 		return nil, nil
-	}
-	select {
-	case <-known:
-	case <-ctx.Done():
-	}
-	if ctx.Err() != nil || u.stage == "" {
-		return nil, s.rest
 	}
 	far, err := u.width.isFar(ctx, u.runner)
 	if err != nil || !far && len(s.large) == 0 {
 		return nil, s.rest
 	}
+	jobs, rest, bytes := u.jobs(s, far, stderr), s.rest, int64(0)
+	if far {
+		rest, bytes = nil, s.bytes
+	}
+	for i := range jobs {
+		jobs[i].ready = func() bool { return isClosed(known) && u.stage != "" }
+	}
+	c := newCrew(ctx, u.width, u.runner, jobs, bytes)
+	select {
+	case <-known:
+	case <-ctx.Done():
+	}
+	if ctx.Err() != nil || u.stage == "" {
+		c.stop()
+		return nil, s.rest
+	}
+	for _, it := range s.large {
+		it.beside = true
+	}
+	c.wake()
+	return c, rest
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// jobs returns those that move what is not in the archive.
+func (u *sending) jobs(s *split, far bool, stderr *tail) []job {
 	var jobs []job
 	for n, it := range s.large {
-		it.beside = true
 		jobs = append(jobs, u.stretches(n, it, far, stderr)...)
 	}
 	if !far {
-		return newCrew(ctx, u.width, u.runner, jobs, 0), s.rest
+		return jobs
 	}
 	folders := u.folders()
 	for rest := s.rest; len(rest) > 0; {
@@ -89,7 +115,7 @@ func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, s
 		rest = rest[n:]
 		jobs = append(jobs, job{run: func(ctx context.Context, runner ssh.Runner) error { return u.sendBatch(ctx, runner, batch, stderr) }})
 	}
-	return newCrew(ctx, u.width, u.runner, jobs, s.bytes), nil
+	return jobs
 }
 
 // folders returns those that are uploaded, by name.
