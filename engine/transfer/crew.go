@@ -27,7 +27,7 @@ type distant interface {
 type width struct {
 	trip    time.Duration // shortest round trip for which it is worth it
 	first   int64         // bytes that the first connection moves meanwhile
-	part    int64         // bytes of a piece or stretch of a large file, and of a batch of small ones of an upload
+	part    int64         // bytes of a piece or stretch of a large file
 	chunk   int64         // bytes of small files that a download asks a command for at a time
 	large   int64         // bytes from which on a file is moved by commands of its own; 0 is never
 	stretch int64         // bytes of a large file that one command of an upload moves where the node is near

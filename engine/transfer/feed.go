@@ -9,47 +9,6 @@ import (
 	"sync"
 )
 
-// A pool has the small files and links of a download that no command was asked for yet.
-type pool struct {
-	mu      sync.Mutex
-	entries []*entry
-	next    int
-}
-
-func (p *pool) add(e *entry) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.entries = append(p.entries, e)
-}
-
-// take returns the next entries, as many as make so many bytes; none when there are no more.
-func (p *pool) take(most int, bytes int64) []*entry {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	from := p.next
-	for ; p.next < len(p.entries) && p.next-from < most && bytes > 0; p.next++ {
-		bytes -= p.entries[p.next].cost()
-	}
-	return p.entries[from:p.next]
-}
-
-func (p *pool) isEmpty() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.next == len(p.entries)
-}
-
-// cost is about how many bytes an entry takes in an archive.
-func (e *entry) cost() int64 {
-	if e.isLink() {
-		return fileOverhead
-	}
-	return e.size + fileOverhead
-}
-
-// fileOverhead is about what a file costs in an archive beside its content, in bytes.
-const fileOverhead = 768
-
 // chunkNames is how many names are in a chunk at most.
 const chunkNames = 512
 
@@ -57,7 +16,7 @@ const chunkNames = 512
 // asks for its next chunk as the ones before arrive.
 type feed struct {
 	fetch *fetch
-	pool  *pool
+	pool  *pool[*entry]
 
 	mu        sync.Mutex
 	moved     sync.Cond
@@ -68,7 +27,7 @@ type feed struct {
 	stopped   bool
 }
 
-func (d *fetch) newFeed(from *pool) *feed {
+func (d *fetch) newFeed(from *pool[*entry]) *feed {
 	f := &feed{fetch: d, pool: from, want: make(map[string]*entry)}
 	f.moved.L = &f.mu
 	return f

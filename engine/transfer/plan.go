@@ -16,9 +16,9 @@ import (
 
 // A plan is what one round asks the node for.
 type plan struct {
-	rests []*rest // of files that are partly here, in the order in which they are sent
-	small pool    // whole files and links
-	large []*rest // that commands of their own bring, from their offset on, in the order in which they are written
+	rests []*rest      // of files that are partly here, in the order in which they are sent
+	small pool[*entry] // whole files and links
+	large []*rest      // that commands of their own bring, from their offset on, in the order in which they are written
 
 	smallBytes int64 // of small
 	bytes      int64 // that further connections can bring

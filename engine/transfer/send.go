@@ -134,25 +134,34 @@ func (u *sending) send(ctx context.Context, w io.Writer, known <-chan struct{}, 
 		}
 	}
 	s := u.split()
-	crew, rest := make(chan *crew, 1), make(chan []*item, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	beside := make(chan error, 1)
+	helped := false
 	go func() {
-		c, more := u.gather(ctx, s, known, stderr)
-		rest <- more
-		crew <- c
+		c := u.gather(ctx, s, known, stderr)
+		if c == nil {
+			beside <- nil
+			return
+		}
+		helped = true
+		beside <- c.finish(ctx)
 	}()
 	err := u.sendItems(tw, s.first, buf, u.count)
-	if err == nil {
-		err = u.sendItems(tw, <-rest, buf, u.count)
+	for err == nil && !s.small.isEmpty() {
+		err = u.sendItems(tw, s.small.take(1, 1), buf, u.count)
 	}
-	if c := <-crew; c != nil {
-		defer c.stop()
-		if err == nil {
-			err = c.finish(ctx)
-		}
-		if err == nil {
-			err = u.sendBeside(tw, s)
-		}
-	} else if err == nil {
+	if err != nil {
+		cancel()
+	}
+	if other := <-beside; err == nil {
+		err = other
+	}
+	switch {
+	case err != nil:
+	case helped:
+		err = u.sendBeside(tw, s)
+	default:
 		err = u.sendItems(tw, s.large, buf, u.count)
 	}
 	if err != nil {

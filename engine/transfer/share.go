@@ -32,7 +32,7 @@ func (d *fetch) share(p *plan) []job {
 func (d *fetch) isLarge(e *entry) bool { return e.isFile() && d.width.isLarge(e.size) }
 
 // bringSmall fetches small files by a command of their own, as long as there are some.
-func (d *fetch) bringSmall(ctx context.Context, runner ssh.Runner, from *pool) error {
+func (d *fetch) bringSmall(ctx context.Context, runner ssh.Runner, from *pool[*entry]) error {
 	if from.isEmpty() {
 		return nil
 	}

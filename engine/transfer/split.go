@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"sync/atomic"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
@@ -18,54 +19,50 @@ import (
 // A split says what of an upload the archive begins with, and what other connections can take from it.
 type split struct {
 	first []*item
-	rest  []*item // small files
+	small pool[*item]
 	large []*item
-	bytes int64 // of rest and large
+	bytes int64 // of small and large
 }
 
 func (u *sending) split() *split {
 	s := &split{}
 	var first int64
+	var small []*item
 	for i := range u.items {
 		it := &u.items[i]
 		it.beside = false
-		size := it.info.Size()
 		switch {
 		case !it.info.Mode().IsRegular():
 			s.first = append(s.first, it)
-			continue
-		case u.width.isLarge(size):
+		case u.width.isLarge(it.info.Size()):
 			s.large = append(s.large, it)
+			s.bytes += it.info.Size()
 		case first < u.width.first:
-			first += size + fileOverhead
+			first += it.cost()
 			s.first = append(s.first, it)
-			continue
 		default:
-			s.rest = append(s.rest, it)
-			size += fileOverhead
+			small = append(small, it)
+			s.bytes += it.cost()
 		}
-		s.bytes += size
 	}
-	if s.bytes < u.width.each {
-		s.first, s.rest = append(s.first, s.rest...), nil
-	}
+	s.small.add(small...)
 	return s
 }
 
 // gather begins to send beside the archive what commands of their own can: large files, and, where the node is
-// far, batches of small ones. Further connections are made at once, and work begins when the node has said where
-// to. It returns nil where there is nothing for them to do, and the small files that are left to the archive.
-func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, stderr *tail) (*crew, []*item) {
-	if len(s.rest)+len(s.large) == 0 {
-		return nil, nil
+// far, small ones as long as there are some. Further connections are made at once, and work begins when the node
+// has said where to. It returns nil where there is nothing for them to do.
+func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, stderr *tail) *crew {
+	if len(s.large) == 0 && s.bytes < u.width.each {
+		return nil
 	}
 	far, err := u.width.isFar(ctx, u.runner)
 	if err != nil || !far && len(s.large) == 0 {
-		return nil, s.rest
+		return nil
 	}
-	jobs, rest, bytes := u.jobs(s, far, stderr), s.rest, int64(0)
+	jobs, bytes := u.jobs(s, far, stderr), int64(0)
 	if far {
-		rest, bytes = nil, s.bytes
+		bytes = s.bytes
 	}
 	for i := range jobs {
 		jobs[i].ready = func() bool { return isClosed(known) && u.stage != "" }
@@ -77,13 +74,13 @@ func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, s
 	}
 	if ctx.Err() != nil || u.stage == "" {
 		c.stop()
-		return nil, s.rest
+		return nil
 	}
 	for _, it := range s.large {
 		it.beside = true
 	}
 	c.wake()
-	return c, rest
+	return c
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -101,19 +98,13 @@ func (u *sending) jobs(s *split, far bool, stderr *tail) []job {
 	for n, it := range s.large {
 		jobs = append(jobs, u.stretches(n, it, far, stderr)...)
 	}
-	if !far {
-		return jobs
-	}
-	folders := u.folders()
-	for rest := s.rest; len(rest) > 0; {
-		n, size := 0, int64(0)
-		for n < len(rest) && size < u.width.part {
-			size += rest[n].info.Size() + fileOverhead
-			n++
+	if far && !s.small.isEmpty() {
+		folders := u.folders()
+		for range u.width.further(s.bytes) + 1 {
+			jobs = append(jobs, job{run: func(ctx context.Context, runner ssh.Runner) error {
+				return u.sendSmall(ctx, runner, &s.small, folders, stderr)
+			}})
 		}
-		batch := append(above(folders, rest[:n]), rest[:n]...)
-		rest = rest[n:]
-		jobs = append(jobs, job{run: func(ctx context.Context, runner ssh.Runner) error { return u.sendBatch(ctx, runner, batch, stderr) }})
 	}
 	return jobs
 }
@@ -127,25 +118,6 @@ func (u *sending) folders() map[string]*item {
 		}
 	}
 	return all
-}
-
-// above returns the folders that items are in, the outermost first. An archive with files must have them: a
-// tar that finds no folder makes it, and fails when another one makes it at the same time.
-func above(folders map[string]*item, items []*item) []*item {
-	var found []*item
-	have := make(map[string]bool)
-	var add func(name string)
-	add = func(name string) {
-		if it, ok := folders[name]; ok && !have[name] {
-			have[name] = true
-			add(path.Dir(name))
-			found = append(found, it)
-		}
-	}
-	for _, it := range items {
-		add(path.Dir(it.name))
-	}
-	return found
 }
 
 // sent makes of what a command beside the archive ended with what a job returns.
@@ -167,19 +139,19 @@ func (u *sending) sent(ctx context.Context, moved *tally, err error, said, stder
 // errNodeFailed stands for what the node has said.
 var errNodeFailed = errors.New("the node could not take it")
 
-// sendBatch sends whole files in an archive of their own.
-func (u *sending) sendBatch(ctx context.Context, runner ssh.Runner, batch []*item, stderr *tail) error {
+// sendSmall sends small files in an archive of its own, as long as there are some. Those of one that breaks are
+// for others.
+func (u *sending) sendSmall(ctx context.Context, runner ssh.Runner, from *pool[*item], folders map[string]*item, stderr *tail) error {
+	if from.isEmpty() {
+		return nil
+	}
 	in, out := io.Pipe()
-	moved := &tally{count: u.count}
+	a := &archive{sending: u, folders: folders, moved: tally{count: u.count}, pace: u.width.pace(ctx, runner)}
 	var sendErr error
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		w := bufio.NewWriterSize(out, copyBuffer)
-		tw := tar.NewWriter(w)
-		if sendErr = u.sendItems(tw, batch, make([]byte, copyBuffer), moved.add); sendErr == nil {
-			sendErr = errors.Join(tw.Close(), w.Flush())
-		}
+		sendErr = a.write(ctx, out, from)
 		out.CloseWithError(sendErr)
 	}()
 	var said tail
@@ -190,7 +162,53 @@ func (u *sending) sendBatch(ctx context.Context, runner ssh.Runner, batch []*ite
 	if errors.As(sendErr, &mine) {
 		return mine
 	}
-	return u.sent(ctx, moved, err, &said, stderr)
+	if err != nil {
+		from.add(a.items...)
+	}
+	return u.sent(ctx, &a.moved, err, &said, stderr)
+}
+
+// An archive is one beside the first.
+type archive struct {
+	sending *sending
+	folders map[string]*item
+	moved   tally
+	pace    *pace
+	items   []*item // that it holds
+}
+
+func (a *archive) write(ctx context.Context, out io.Writer, from *pool[*item]) error {
+	w := bufio.NewWriterSize(out, copyBuffer)
+	tw := tar.NewWriter(w)
+	buf := make([]byte, copyBuffer)
+	have := make(map[string]bool)
+	for {
+		if err := a.pace.wait(ctx); err != nil {
+			return err
+		}
+		next := from.take(1, 1)
+		if len(next) == 0 {
+			return errors.Join(tw.Close(), w.Flush())
+		}
+		a.items = append(a.items, next...)
+		a.pace.sent += next[0].cost()
+		if err := a.sending.sendItems(tw, append(a.above(next[0], have), next...), buf, a.moved.add); err != nil {
+			return err
+		}
+	}
+}
+
+// above returns the folders that an item is in and that the archive does not have, the outermost first. It must
+// have them: a tar that finds no folder makes it, and fails when another one makes it at the same time.
+func (a *archive) above(it *item, have map[string]bool) (missing []*item) {
+	for dir := path.Dir(it.name); !have[dir]; dir = path.Dir(dir) {
+		have[dir] = true
+		if folder, ok := a.folders[dir]; ok {
+			missing = append(missing, folder)
+		}
+	}
+	slices.Reverse(missing)
+	return missing
 }
 
 // sendBeside completes the archive with what it needs of files that came beside it: their modes and times,
