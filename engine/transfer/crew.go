@@ -40,7 +40,7 @@ type width struct {
 
 func defaultWidth() width {
 	return width{
-		trip: 15 * time.Millisecond, first: 8 << 20, part: 2 << 20, chunk: 1 << 20, large: 32 << 20, stretch: 64 << 20, each: 4 << 20,
+		trip: 15 * time.Millisecond, first: 8 << 20, part: 4 << 20, chunk: 1 << 20, large: 32 << 20, stretch: 64 << 20, each: 4 << 20,
 		most: 11, greet: 8, at: 3, spill: 256 << 20,
 	}
 }
