@@ -130,7 +130,8 @@ func (d *fetch) round(ctx context.Context, b *backoff) error {
 	if d.far, err = d.width.isFar(ctx, d.runner); err != nil {
 		return err
 	}
-	c := converse(ctx, d.runner, downloadScript(d.remote, d.far))
+	d.soon = d.sumsSoon()
+	c := converse(ctx, d.runner, downloadScript(d.remote, d.far, d.soon))
 	d.stderr = &c.stderr
 	err = d.exchange(ctx, c, b)
 	var broken *streamError

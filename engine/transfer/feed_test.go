@@ -26,7 +26,7 @@ func TestChunks(t *testing.T) {
 		answer, stdout := io.Pipe()
 		ended := make(chan error, 1)
 		go func() {
-			err := node.Run(t.Context(), ssh.Command{Script: batchScript(resolveRemote("~", "r/")), Stdin: stdin, Stdout: stdout})
+			err := node.Run(t.Context(), ssh.Command{Script: smallScript(resolveRemote("~", "r/")), Stdin: stdin, Stdout: stdout})
 			stdout.Close()
 			ended <- err
 		}()

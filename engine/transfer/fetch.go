@@ -35,8 +35,9 @@ type fetch struct {
 
 	// Of the newest round.
 	head     head
-	far      bool // the node is; what commands read and answer is packed where it can be
-	zip      bool // it is
+	far      bool  // the node is; what commands read and answer is packed where it can be
+	zip      bool  // it is
+	soon     int64 // bytes below which the sum of a file comes with the listing; 0 is none
 	list     *listing
 	unlisted []string             // what the node could not list, in its words
 	stderr   *tail                // what its commands say of what goes wrong

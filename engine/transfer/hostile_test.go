@@ -218,7 +218,7 @@ func FuzzReadListing(f *testing.F) {
 	f.Add([]byte("81a4 1 2 ./../x\n"))
 	f.Add([]byte("a1ff 1 2 ./x\n81a4 1 2 ./x/y\nend 0\nend 0\x00"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l, err := readListing(bufio.NewReader(bytes.NewReader(data)))
+		l, err := readListing(bufio.NewReader(bytes.NewReader(data)), len(data)%2 == 0)
 		if err != nil {
 			return
 		}

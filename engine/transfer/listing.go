@@ -139,7 +139,8 @@ const zipScript = `zip=
 `
 
 // listScript lists the folder in which the shell is, or the one file $p. Names without a newline
-// come one a line, the others as records that end with NUL.
+// come one a line, the others as records that end with NUL. Then come the sums of files of less than $soon blocks
+// of 512 bytes, as $sums has them; 0 is none.
 const listScript = `record='for f do
 	s=$(stat $l -c "%f %s %Y" "$f") && printf "%s %s\000" "$s" "$f"
 done
@@ -155,6 +156,11 @@ list() {
 		sh -c "$record" sh "./${p##*/}"
 		printf 'end 0\000'
 	fi
+	[ $soon -gt 0 ] || return
+	of=.
+	[ $kind = d ] || of=./${p##*/}
+	find $l "$of" -type f ! -path "*$nl*" -size "-$soon" -exec $hash {} +
+	printf 'end\nend\000'
 }
 if [ -n "$zip" ]; then list | $zip; else list; fi
 `
@@ -176,7 +182,7 @@ export hash sum sums
 // "./name" for whole files and links, of which those of a chunk come as a tar archive behind their sums; and
 // nothing, which fills a chunk up. GNU tar takes a backslash in a name for an escape unless told otherwise, and
 // writes 10 kB at a time.
-const sendScript = sumScript + `t=-cf
+const sendScript = `t=-cf
 [ $kind = f ] && t=-chf
 u=
 case $(tar --version 2>/dev/null) in *GNU*) u='--no-unquote -b 128' ;; esac
@@ -196,13 +202,15 @@ done
 [ $# -eq 0 ] || { eval "$sums"; exec tar $u $t - "$@"; }' sh
 `
 
-func downloadScript(remote remotePath, far bool) string {
-	return fmt.Sprintf("far=%d\np=%s\n", oneIf(far), ssh.QuotePath(remote.path)) + headScript + startScript + zipScript + listScript + sendScript
+// downloadScript lists, with the sums of files of less than so many bytes, and then sends.
+func downloadScript(remote remotePath, far bool, soon int64) string {
+	return fmt.Sprintf("far=%d\nsoon=%d\np=%s\n", oneIf(far), (soon+511)/512, ssh.QuotePath(remote.path)) +
+		headScript + startScript + zipScript + sumScript + listScript + sendScript
 }
 
-// batchScript is for a command that only sends.
-func batchScript(remote remotePath) string {
-	return "p=" + ssh.QuotePath(remote.path) + "\n" + headScript + startScript + sendScript
+// smallScript is for a command that only sends small files.
+func smallScript(remote remotePath) string {
+	return "p=" + ssh.QuotePath(remote.path) + "\n" + headScript + startScript + sumScript + sendScript
 }
 
 // sumsScript sums the files whose names it reads, so many at a time, in the folder of a head. To a node that is
@@ -246,8 +254,8 @@ func readHead(r *bufio.Reader) (head, error) {
 	return head{kind: fields[0][0], path: fields[1], where: fields[2], extra: fields[3]}, nil
 }
 
-// readListing reads what listScript prints.
-func readListing(r *bufio.Reader) (*listing, error) {
+// readListing reads what listScript prints, with sums or without.
+func readListing(r *bufio.Reader, summed bool) (*listing, error) {
 	l := &listing{root: entry{name: ".", mode: modeDir | 0o755}, complete: true}
 	index := make(map[string]int) // of entries, by name
 
@@ -302,6 +310,18 @@ func readListing(r *bufio.Reader) (*listing, error) {
 		}
 	}
 
+	if summed {
+		err := readSums(r, func(name string, sum digest) {
+			// A file that appeared between the two passes is none of this listing's business.
+			if i, ok := index[name]; ok && l.entries[i].isFile() {
+				l.entries[i].hash, l.entries[i].hashed = sum, true
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+
 	// Whatever is beneath something that is no folder was invented to be written through it.
 	for i := range l.entries {
 		for dir := path.Dir(l.entries[i].name); dir != "."; dir = path.Dir(dir) {
@@ -324,14 +344,14 @@ func (d *fetch) readListing(c *conversation) (*listing, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	if d.zip = string(b) == "\x1f\x8b"; !d.zip {
-		return readListing(c.out)
+		return readListing(c.out, d.soon > 0)
 	}
 	z, err := gzip.NewReader(c.out)
 	if err != nil {
 		return nil, err
 	}
 	z.Multistream(false) // what is asked for follows as another gzip
-	list, err := readListing(bufio.NewReader(z))
+	list, err := readListing(bufio.NewReader(z), d.soon > 0)
 	if err == nil {
 		_, err = io.Copy(io.Discard, z)
 	}

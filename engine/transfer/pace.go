@@ -18,7 +18,7 @@ type pace struct {
 }
 
 const (
-	paceFirst = 64 << 10 // bytes, about twice what a round trip carries and the next one
+	paceFirst = 64 << 10 // bytes; the first two round trips carry 44 kB
 	paceMost  = 2 << 20  // bytes, the window of a channel
 )
 

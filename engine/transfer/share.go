@@ -37,7 +37,7 @@ func (d *fetch) bringSmall(ctx context.Context, runner ssh.Runner, from *pool[*e
 		return nil
 	}
 	f := d.newFeed(from)
-	c := converse(ctx, runner, batchScript(d.remote))
+	c := converse(ctx, runner, smallScript(d.remote))
 	c.tell(func(w *bufio.Writer) error { return f.ask(ctx, w, nil) })
 	_, err := readHead(c.out)
 	if err != nil {

@@ -2,11 +2,14 @@ package transfer
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"os"
 	"path"
 	"sync"
 )
@@ -70,15 +73,35 @@ func (d *fetch) sumOnNode(ctx context.Context, files []*entry, each int, zip boo
 	return nil
 }
 
-// sumPresent asks for the sums that decide whether a file must be fetched: of those that are here with the same
-// size or in part. Both sides read at the same time.
+// sumsSoon says of which files the sums shall come with the listing, which saves asking for them: where something
+// is here already, of those that are not large.
+func (d *fetch) sumsSoon() int64 {
+	if d.root != nil {
+		return 0 // after a loss there is more to fetch than to look at
+	}
+	for _, folder := range []bool{true, false} {
+		here, err := os.Open(d.local.target(d.remote, folder, isFolder(d.local.path)))
+		if err != nil {
+			continue
+		}
+		names, err := here.Readdirnames(1)
+		here.Close()
+		if len(names) > 0 || !folder && err != nil && !errors.Is(err, io.EOF) { // the latter is a file
+			return cmp.Or(d.width.large, math.MaxInt64-512)
+		}
+	}
+	return 0
+}
+
+// sumPresent asks for the sums that decide whether a file must be fetched and have not come: of those that are here
+// with the same size or in part. Both sides read at the same time.
 func (d *fetch) sumPresent(ctx context.Context) error {
 	d.here, d.folders = nil, make(map[string]*contents)
 	here := make(map[string]digest)
 	var ask, read []*entry
 	for i := range d.list.entries {
 		e := &d.list.entries[i]
-		if !e.isFile() || d.isDone(e) || d.hasFailed(e.name) {
+		if !e.isFile() || e.hashed || d.isDone(e) || d.hasFailed(e.name) {
 			continue
 		}
 		if info, err := d.present(e); err == nil && info.Mode().IsRegular() && info.Size() == e.size {
