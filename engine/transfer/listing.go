@@ -181,11 +181,14 @@ export hash sum sums
 // part of a file, which comes first and raw, in exactly LENGTH bytes whatever happens to the file meanwhile;
 // "./name" for whole files and links, of which those of a chunk come as a tar archive behind their sums; and
 // nothing, which fills a chunk up. GNU tar takes a backslash in a name for an escape unless told otherwise, and
-// writes 10 kB at a time.
+// writes 10 kB at a time, which is little for a client that is near; for one that is far it fills up less.
 const sendScript = `t=-cf
 [ $kind = f ] && t=-chf
 u=
-case $(tar --version 2>/dev/null) in *GNU*) u='--no-unquote -b 128' ;; esac
+case $(tar --version 2>/dev/null) in *GNU*)
+	u=--no-unquote
+	[ $far = 1 ] || u='--no-unquote -b 128' ;;
+esac
 export t u
 read -r many
 xargs -0 -n "$many" sh -c 'while [ $# -gt 0 ]; do
@@ -208,9 +211,9 @@ func downloadScript(remote remotePath, far bool, soon int64) string {
 		headScript + startScript + zipScript + sumScript + listScript + sendScript
 }
 
-// smallScript is for a command that only sends small files.
+// smallScript is for a command that only sends small files, to a client that is far.
 func smallScript(remote remotePath) string {
-	return "p=" + ssh.QuotePath(remote.path) + "\n" + headScript + startScript + sumScript + sendScript
+	return "far=1\np=" + ssh.QuotePath(remote.path) + "\n" + headScript + startScript + sumScript + sendScript
 }
 
 // sumsScript sums the files whose names it reads, so many at a time, in the folder of a head. To a node that is
