@@ -166,13 +166,15 @@ func TestCommandWords(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	t.Parallel()
 	eachKind(t, func(t *testing.T, n *node) {
-		n.start(session.Spec{ID: "soft", Shell: "trap 'exit 5' TERM; while :; do sleep 0.05; done", Timeout: 300 * time.Millisecond})
+		// Long enough for a busy machine to have set the trap.
+		const timeout = 2 * time.Second
+		n.start(session.Spec{ID: "soft", Shell: "trap 'exit 5' TERM; while :; do sleep 0.05; done", Timeout: timeout})
 		if got := n.end("soft"); got.State != session.TimedOut || got.ExitCode != 5 || got.Signal != "" || got.Reason == "" {
 			t.Errorf("job that handles TERM: got %+v", got)
 		}
 		n.start(session.Spec{
 			ID: "hard", Shell: "trap '' TERM; while :; do sleep 0.05; done",
-			Timeout: 300 * time.Millisecond, Grace: 200 * time.Millisecond,
+			Timeout: timeout, Grace: 200 * time.Millisecond,
 		})
 		if got := n.end("hard"); got.State != session.TimedOut || got.Signal != "KILL" || got.ExitCode != 137 {
 			t.Errorf("job that ignores TERM: got %+v", got)
