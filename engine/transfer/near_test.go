@@ -108,7 +108,7 @@ func TestLargeFilesOfANearNodeWithCuts(t *testing.T) {
 	diffTree(t, filepath.Join(s.Home, "r"), want)
 	req := Request{Remote: "r/", Local: "to", LocalDir: dir}
 	total := int64(0)
-	for _, cut := range []int64{800_000, 1_300_000, 0} {
+	for _, cut := range []int64{800_000, 1_000_000, 0} {
 		if cut > 0 {
 			proxy.CutAfter(cut)
 		}
