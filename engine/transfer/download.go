@@ -199,9 +199,6 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err 
 	f := d.newFeed(&p.small)
 	defer f.stop()
 	c.tell(func(w *bufio.Writer) error { return f.ask(ctx, w, p.rests) })
-	if len(jobs) == 0 {
-		return d.receiveAll(ctx, c, p, f)
-	}
 	late := d.sumLate(ctx, p)
 	defer late.stop()
 	bytes := p.bytes
@@ -209,27 +206,20 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err 
 		bytes = 0 // on the one connection that there is
 	}
 	crew := newCrew(ctx, d.width, d.runner, jobs, bytes)
-	defer crew.stop()
 	beside := make(chan error, 1)
 	go func() { beside <- crew.finish(ctx) }()
-	if err := d.receiveAll(ctx, c, p, f); err != nil {
+	if err = d.receive(ctx, c.out, p.rests, f); err == nil {
+		f.giveUp()
+	} else {
 		crew.stop()
-		<-beside
-		return err
 	}
-	if err := <-beside; err != nil {
+	if other := <-beside; err == nil {
+		err = other
+	}
+	if err != nil {
 		return err
 	}
 	return late.finish()
-}
-
-// receiveAll receives what the first command sends.
-func (d *fetch) receiveAll(ctx context.Context, c *conversation, p *plan, f *feed) error {
-	err := d.receive(ctx, c.out, p.rests, f)
-	if err == nil {
-		f.giveUp()
-	}
-	return err
 }
 
 // settle looks at what did not come in a round that ended by itself. Its error is errChanged when
