@@ -21,7 +21,7 @@ import (
 // A bench is what all rows share: the node, the links to it, the data. What is expensive to make is made
 // when the first row asks for it.
 type bench struct {
-	dir    string // in memory where the system has such a place
+	folder *folder
 	home   string // of the client: .ssh, and what bifrost and the peers keep
 	node   *node
 	sites  map[int]*site
@@ -47,15 +47,11 @@ func (s *site) rtt() time.Duration { return time.Duration(s.trip) * time.Millise
 
 // newBench starts the node. close ends everything.
 func newBench(trips []int, runs int, quick bool, note func(string, ...any)) (*bench, error) {
-	base := os.TempDir()
-	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
-		base = "/dev/shm"
-	}
-	dir, err := os.MkdirTemp(base, "bifrost-bench-")
+	f, err := newFolder()
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{dir: dir, home: filepath.Join(dir, "client"), trips: trips, runs: runs, quick: quick, note: note, sites: map[int]*site{}, made: map[string]bool{}}
+	b := &bench{folder: f, home: filepath.Join(f.path, "client"), trips: trips, runs: runs, quick: quick, note: note, sites: map[int]*site{}, made: map[string]bool{}}
 	if err := b.start(); err != nil {
 		b.close()
 		return nil, err
@@ -64,7 +60,7 @@ func newBench(trips []int, runs int, quick bool, note func(string, ...any)) (*be
 }
 
 func (b *bench) start() error {
-	dir := filepath.Join(b.dir, "node")
+	dir := filepath.Join(b.folder.path, "node")
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.MkdirAll(filepath.Join(b.home, ".ssh"), 0o700)); err != nil {
 		return err
 	}
@@ -118,12 +114,7 @@ func (b *bench) close() {
 			s.link.close()
 		}
 	}
-	for range 20 { // what was just killed may still have written
-		if os.RemoveAll(b.dir) == nil {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	b.folder.remove()
 }
 
 // once makes data at path, unless that was done.

@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -35,10 +34,6 @@ type node struct {
 	exited chan struct{}
 	log    bytes.Buffer
 }
-
-// mark is a setting in the environment of every process that this one starts here or on its node, by which
-// what outlives its parent is found.
-func mark() string { return fmt.Sprintf("BIFROST_BENCH=%d", os.Getpid()) }
 
 // startNode starts a server whose files are in dir.
 func startNode(dir string) (*node, error) {
@@ -80,7 +75,7 @@ func startNode(dir string) (*node, error) {
 		"PrintMotd no",
 		"PrintLastLog no",
 		"Subsystem sftp " + sftp,
-		fmt.Sprintf("SetEnv %s \"HOME=%s\" \"TMUX_TMPDIR=%s\"", mark(), n.home, sockets),
+		fmt.Sprintf("SetEnv %s=%s \"HOME=%s\" \"TMUX_TMPDIR=%s\"", folderMark, os.Getenv(folderMark), n.home, sockets),
 	}, "\n") + "\n"
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "authorized_keys"), []byte(public+"\n"), 0o600),
@@ -95,7 +90,6 @@ func startNode(dir string) (*node, error) {
 	}
 	n.sshd = exec.Command("/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(dir, "sshd_config"))
 	n.sshd.Stdout, n.sshd.Stderr = &n.log, &n.log
-	n.sshd.Env = append(os.Environ(), mark())
 	n.sshd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := n.sshd.Start(); err != nil {
 		return nil, fmt.Errorf("start the node: %w (make bench-deps installs what is needed)", err)
@@ -134,36 +128,10 @@ func (n *node) await() error {
 	return errors.New("sshd does not answer")
 }
 
-// close ends the server and everything that its sessions have started.
+// close ends the server. What its sessions have started has the mark of the bench's folder, and ends with that.
 func (n *node) close() {
 	syscall.Kill(-n.sshd.Process.Pid, syscall.SIGKILL)
 	<-n.exited
-	for range 100 {
-		if !killMarked() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// killMarked kills the processes with the mark and reports whether there were any.
-func killMarked() bool {
-	found, want := false, []byte("\x00"+mark()+"\x00")
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		return false
-	}
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		env, err := os.ReadFile(filepath.Join("/proc", e.Name(), "environ"))
-		if err == nil && bytes.Contains(append(append([]byte{0}, env...), 0), want) {
-			found = syscall.Kill(pid, syscall.SIGKILL) == nil || found
-		}
-	}
-	return found
 }
 
 // writeKey makes a key pair, writes the private one to path, and returns the public one in the form of

@@ -19,7 +19,7 @@ import (
 
 // program builds bifrost, once.
 func (b *bench) program(ctx context.Context) (string, error) {
-	return b.once(filepath.Join(b.dir, "bifrost"), func(path string) error {
+	return b.once(filepath.Join(b.folder.path, "bifrost"), func(path string) error {
 		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", path, "./cmd/bifrost")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0") // as make build has it
 		if out, err := build.CombinedOutput(); err != nil {
