@@ -29,8 +29,7 @@ import (
 )
 
 func main() {
-	// SIGPIPE too: a reader that has seen enough is no reason to leave the node and its files behind.
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	var err error
 	if len(os.Args) == 3 && os.Args[1] == orderArg {
@@ -63,7 +62,27 @@ func (b *bench) where(ctx context.Context, pattern *regexp.Regexp) (string, erro
 	return text.String(), nil
 }
 
+// A table is standard output. A reader that has seen enough ends the bench, which leaves nothing behind.
+type table struct{ gone func() }
+
+// openTable returns one that calls gone when nobody reads it any more.
+func openTable(gone func()) table {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // it would end the process on the spot
+	return table{gone}
+}
+
+func (t table) Write(b []byte) (int, error) {
+	n, err := os.Stdout.Write(b)
+	if err != nil {
+		t.gone()
+	}
+	return n, err
+}
+
 func run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stdout := openTable(cancel)
 	quick := flag.Bool("quick", false, "fewer runs and smaller data: under 3 minutes")
 	only := flag.String("only", "", "only the rows whose name matches this `regexp`")
 	trips := flag.String("rtt", "", "round trip times in `ms` (default 0,40,100; with -quick 0,100)")
@@ -110,31 +129,31 @@ func run(ctx context.Context) error {
 		return err
 	}
 	defer b.close()
-	var table []line
+	var lines []line
 	var failed error
 	var grown strings.Builder
 	where := ""
 	save := func() { // after each row: what is there counts even if the run does not get to its end
 		if *out != "" {
-			if err := writeReport(*out, b, table, grown.String(), where, time.Since(start)); err != nil {
+			if err := writeReport(*out, b, lines, grown.String(), where, time.Since(start)); err != nil {
 				failed = errors.Join(failed, err)
 			}
 		}
 	}
 	if *trace < 0 && slices.ContainsFunc(rows, func(r row) bool { return pattern.MatchString(r.name) }) {
-		fmt.Print(tableHead)
+		io.WriteString(stdout, tableHead)
 	}
 	for _, r := range rows {
 		if !pattern.MatchString(r.name) {
 			continue
 		}
 		if *trace >= 0 {
-			if err := b.trace(ctx, os.Stdout, b.sites[*trace], r); err != nil {
+			if err := b.trace(ctx, stdout, b.sites[*trace], r); err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
 			}
 			continue
 		}
-		lines, err := r.measure(ctx, b)
+		got, err := r.measure(ctx, b)
 		if ctx.Err() != nil {
 			return errors.New("interrupted")
 		}
@@ -143,8 +162,8 @@ func run(ctx context.Context) error {
 			b.note("%s: %v", r.name, err)
 			continue
 		}
-		writeLines(os.Stdout, lines)
-		table = append(table, lines...)
+		writeLines(stdout, got)
+		lines = append(lines, got...)
 		save()
 	}
 	if *trace >= 0 {
@@ -156,7 +175,7 @@ func run(ctx context.Context) error {
 		}
 		if grown.Len() == 0 {
 			grown.WriteString(growthHead)
-			fmt.Print("\n" + growthHead)
+			io.WriteString(stdout, "\n"+growthHead)
 		}
 		steps, err := g.measure(ctx, b)
 		if ctx.Err() != nil {
@@ -166,7 +185,7 @@ func run(ctx context.Context) error {
 			failed = errors.Join(failed, fmt.Errorf("growth: %s: %w", g.name, err))
 			b.note("growth: %s: %v", g.name, err)
 		}
-		g.writeSteps(io.MultiWriter(os.Stdout, &grown), steps)
+		g.writeSteps(io.MultiWriter(stdout, &grown), steps)
 		save()
 	}
 	if *out != "" {
