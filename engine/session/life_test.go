@@ -99,6 +99,16 @@ func TestWithoutTmux(t *testing.T) {
 	n.end("k")
 }
 
+func TestWithoutGzip(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, "dash")
+	n.without("gzip")
+	n.start(session.Spec{Shell: "exit 4"})
+	if got := n.end("j"); got.ExitCode != 4 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 func TestReplace(t *testing.T) {
 	t.Parallel()
 	eachKind(t, func(t *testing.T, n *node) {
@@ -459,9 +469,7 @@ func TestDiskFull(t *testing.T) {
 		if size := int64(len(n.read(n.job("j", "log")))); got.LogSize != size || size < 100_000 {
 			t.Errorf("got a log of recorded length %d, want %d", got.LogSize, size)
 		}
-		if !strings.Contains(n.read(n.job("j", "events")), "state=exited") {
-			t.Error("followers were not told")
-		}
+		n.until("followers were told", func() bool { return strings.Contains(n.read(n.job("j", "events")), "state=exited") })
 		_, err := session.Start(t.Context(), n, session.Spec{ID: "k", Name: "k", Command: []string{"true"}, NoTmux: true})
 		if fault.KindOf(err) != fault.DiskFull {
 			t.Errorf("start on a full disk: got %v (%s)", err, fault.KindOf(err))

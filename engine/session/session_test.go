@@ -228,7 +228,8 @@ func TestCancel(t *testing.T) {
 		if err != nil || again.State != session.Cancelled || again.Reason != got.Reason {
 			t.Errorf("second cancel: got %+v, %v", again, err)
 		}
-		n.start(session.Spec{ID: "b", Shell: "trap '' TERM; kill -STOP $$; sleep 600", Grace: 200 * time.Millisecond})
+		n.start(session.Spec{ID: "b", Shell: "trap '' TERM; echo >ready; kill -STOP $$; sleep 600", Grace: 200 * time.Millisecond})
+		n.until("the job ignores TERM", func() bool { _, err := os.Stat(filepath.Join(n.home, "ready")); return err == nil })
 		got, err = session.Cancel(t.Context(), n, "b", "stopped")
 		if err != nil || got.State != session.Cancelled || got.Signal != "KILL" {
 			t.Errorf("stopped job that ignores TERM: got %+v, %v", got, err)

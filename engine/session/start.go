@@ -1,12 +1,16 @@
 package session
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"path"
 	"strings"
+	"sync"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/ssh"
@@ -26,8 +30,8 @@ type Started struct {
 	Status      Status // just after the start; may be final already
 }
 
-// Start starts a job and returns once its supervisor runs it. It is one command on the node. When
-// it fails nothing is left there; *ssh.LostError and the error of ctx alone leave that open, and
+// Start starts a job and returns once its supervisor runs it. It is one command on the node, and a second
+// one on a node without gzip. When it fails nothing is left there; *ssh.LostError and the error of ctx alone leave that open, and
 // Read says how it is.
 //
 // Errors are *fault.Error: Invalid for a bad Spec, found before anything is sent; NotFound for a
@@ -38,8 +42,16 @@ func Start(ctx context.Context, node ssh.Runner, spec Spec) (Started, error) {
 		return Started{}, err
 	}
 	var out, diag strings.Builder
-	err := node.Run(ctx, ssh.Command{Script: startScript, Private: spec.private(), Stdout: &out, Stderr: &diag})
+	cmd := ssh.Command{Script: startScript, Private: needsGzip + spec.private(unpackRunScript), Stdin: bytes.NewReader(packedRunScript()), Stdout: &out, Stderr: &diag}
+	err := node.Run(ctx, cmd)
 	facts, _ := parseFacts(out.String())
+	if facts["fault"] == "gzip" { // nothing was made
+		out.Reset()
+		diag.Reset()
+		cmd.Private, cmd.Stdin = spec.private(writeFile("run.sh", runScript)), nil
+		err = node.Run(ctx, cmd)
+		facts, _ = parseFacts(out.String())
+	}
 	if facts["fault"] != "" {
 		return Started{}, spec.refused(facts["fault"], facts["cause"])
 	}
@@ -123,9 +135,31 @@ func (s Spec) started(text, diag string) (Started, error) {
 	return started, nil
 }
 
+// packedRunScript is run.sh for stdin: as it is, it does not fit into what TCP sends before it has heard from
+// the other side, and would cost a round trip.
+var packedRunScript = sync.OnceValue(func() []byte {
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	io.WriteString(z, runScript) // into memory: nothing of it fails
+	z.Close()
+	return b.Bytes()
+})
+
+const (
+	needsGzip = `command -v gzip >/dev/null || { printf 'fault=gzip\n'; exit 3; }` + "\n"
+	// unpackRunScript writes run.sh from stdin.
+	unpackRunScript = `gzip -dc >"$b_dir/run.sh" &&` + "\n"
+)
+
+// writeFile returns a command, to be continued, that writes a file of the job's folder.
+func writeFile(name, text string) string {
+	return "printf '" + printfFormat(text) + "' >\"$b_dir/" + name + "\" &&\n"
+}
+
 // private returns what makes the job's folder: it holds the secrets, so it travels over stdin.
-// The folder is made at once or not at all; whoever makes it owns the id.
-func (s Spec) private() string {
+// The folder is made at once or not at all; whoever makes it owns the id. writeRunScript is one of its
+// commands.
+func (s Spec) private(writeRunScript string) string {
 	var b strings.Builder
 	b.WriteString("b_dir=" + Dir(s.ID) + "\n")
 	b.WriteString(`b_umask=$(umask)
@@ -135,16 +169,13 @@ trap '[ -z "$b_made" ] || rm -rf -- "$b_dir"; exit 143' HUP INT TERM
 { mkdir -- "$b_dir" 2>/dev/null || b_error=$(mkdir -p -- "${b_dir%/*}" 2>&1 && mkdir -- "$b_dir" 2>&1); } && b_made=1 &&
 printf 'state=starting\nsupervisor=%s\nreason=\n' $$ >"$b_dir/status" &&
 `)
-	write := func(name, text string) {
-		b.WriteString("printf '" + printfFormat(text) + "' >\"$b_dir/" + name + "\" &&\n")
-	}
-	write("run.sh", runScript)
-	write("spec", s.specFile()) // when it is there, run.sh is whole
-	write("command", s.commandFile())
+	b.WriteString(writeRunScript)
+	b.WriteString(writeFile("spec", s.specFile())) // when it is there, run.sh is whole
+	b.WriteString(writeFile("command", s.commandFile()))
 	if len(s.Shell) > maxArgument {
-		write("command.sh", s.Shell)
+		b.WriteString(writeFile("command.sh", s.Shell))
 	}
-	write("env", s.envFile())
+	b.WriteString(writeFile("env", s.envFile()))
 	b.WriteString(`b_written=1
 `)
 	return b.String()
