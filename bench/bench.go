@@ -28,6 +28,7 @@ type bench struct {
 	trips  []int // round trip times in ms
 	runs   int
 	quick  bool
+	large  bool // what is smaller over a distance to save time is not
 	note   func(format string, args ...any) // to whoever waits
 	made   map[string]bool                  // data, by folder or file
 	serial int
@@ -46,12 +47,12 @@ type site struct {
 func (s *site) rtt() time.Duration { return time.Duration(s.trip) * time.Millisecond }
 
 // newBench starts the node. close ends everything.
-func newBench(trips []int, runs int, quick bool, note func(string, ...any)) (*bench, error) {
+func newBench(trips []int, runs int, quick, large bool, note func(string, ...any)) (*bench, error) {
 	f, err := newFolder()
 	if err != nil {
 		return nil, err
 	}
-	b := &bench{folder: f, home: filepath.Join(f.path, "client"), trips: trips, runs: runs, quick: quick, note: note, sites: map[int]*site{}, made: map[string]bool{}}
+	b := &bench{folder: f, home: filepath.Join(f.path, "client"), trips: trips, runs: runs, quick: quick, large: large, note: note, sites: map[int]*site{}, made: map[string]bool{}}
 	if err := b.start(); err != nil {
 		b.close()
 		return nil, err

@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 // All data follows from numbers, so that two machines measure the same bytes.
@@ -162,12 +163,13 @@ func readTree(dir string) (tree, error) {
 
 // sameTree compares two folders by content.
 func sameTree(a, b string) error {
-	want, err := readTree(a)
-	if err != nil {
-		return err
-	}
-	got, err := readTree(b)
-	if err != nil {
+	var want, got tree
+	var errs [2]error
+	var reading sync.WaitGroup
+	reading.Go(func() { want, errs[0] = readTree(a) })
+	reading.Go(func() { got, errs[1] = readTree(b) })
+	reading.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
 		return err
 	}
 	if len(want) == 0 {

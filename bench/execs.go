@@ -119,7 +119,7 @@ func tripsAnd(took time.Duration, s *site, trips int, more time.Duration) want {
 }
 
 // delayScript writes lines that say when they were written.
-const delayScript = `for i in $(seq %d); do echo "at $EPOCHREALTIME"; sleep 0.02; done`
+const delayScript = `for i in $(seq %d); do echo "at $EPOCHREALTIME"; sleep 0.01; done`
 
 // delays measures how long a line of a running job is on its way to the output of bifrost, and of others.
 func delays(ctx context.Context, b *bench, s *site) ([]contender, error) {

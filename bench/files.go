@@ -10,15 +10,18 @@ import (
 	"time"
 )
 
-// oneFile moves one large file that does not compress. Over a distance it is a smaller one: the peers
-// would need minutes for each run.
+// oneFile moves one large file that does not compress. Over a distance it is a smaller one, unless all of it is
+// asked for: the peers need a minute for each run.
 func (b *bench) oneFile(s *site, up bool) ([]contender, error) {
 	mib := int64(1024)
 	switch {
 	case b.quick:
 		mib = 64
-	case s.trip > 0:
+	case b.large:
+	case s.trip >= 100:
 		mib = 256
+	case s.trip > 0:
+		mib = 128
 	}
 	name := fmt.Sprintf("noise-%d", mib)
 	from, to := b.onNode("data/"+name), b.file("got/"+name)

@@ -84,6 +84,7 @@ func run(ctx context.Context) error {
 	defer cancel()
 	stdout := openTable(cancel)
 	quick := flag.Bool("quick", false, "fewer runs and smaller data: under 3 minutes")
+	large := flag.Bool("large", false, "one file of 1 GiB over a distance too: 13 minutes more at each")
 	only := flag.String("only", "", "only the rows whose name matches this `regexp`")
 	trips := flag.String("rtt", "", "round trip times in `ms` (default 0,40,100; with -quick 0,100)")
 	runs := flag.Int("n", 0, "runs of each (default 5; with -quick 2)")
@@ -122,7 +123,7 @@ func run(ctx context.Context) error {
 		*runs = map[bool]int{false: 5, true: 2}[*quick]
 	}
 	start := time.Now()
-	b, err := newBench(ms, *runs, *quick, func(format string, args ...any) {
+	b, err := newBench(ms, *runs, *quick, *large, func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, "%4.0fs "+format+"\n", append([]any{time.Since(start).Seconds()}, args...)...)
 	})
 	if err != nil {

@@ -34,8 +34,15 @@ func pushes(what change) func(context.Context, *bench, *site) ([]contender, erro
 		if err != nil {
 			return nil, err
 		}
-		bundle, err := b.bundlePush(ctx, s, what)
-		return []contender{ours, rsync, git, bundle}, err
+		all := []contender{ours, rsync, git}
+		if what == changed { // what has changed makes no difference to it
+			bundle, err := b.bundlePush(ctx, s)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, bundle)
+		}
+		return all, nil
 	}
 }
 
@@ -129,9 +136,8 @@ func (b *bench) gitPush(ctx context.Context, s *site, what change) (contender, e
 		_, err := b.peer(ctx, "git", "-C", to, "config", "receive.denyCurrentBranch", "updateInstead")
 		return err
 	}
-	if what == unchanged {
-		// Not even an empty commit.
-		err := errors.Join(os.RemoveAll(to), prepare(ctx))
+	if what == unchanged { // not even an empty commit
+		err := prepare(ctx)
 		if err == nil {
 			_, err = c.run(ctx)
 		}
@@ -141,29 +147,32 @@ func (b *bench) gitPush(ctx context.Context, s *site, what change) (contender, e
 }
 
 // bundlePush is the stand-in's: everything in a bundle, each time.
-func (b *bench) bundlePush(ctx context.Context, s *site, what change) (contender, error) {
+func (b *bench) bundlePush(ctx context.Context, s *site) (contender, error) {
 	from, err := b.source(ctx, "bundle")
 	if err != nil {
 		return contender{}, err
 	}
 	to := b.onNode(fmt.Sprintf("push/bundle-%d", s.trip))
-	c := contender{
+	return contender{
 		name: "predecessor", extra: true,
+		reset: func(ctx context.Context) error {
+			if err := touch(from, 3, b.next()); err != nil {
+				return err
+			}
+			_, err := b.peer(ctx, "git", "-C", from, "commit", "-q", "-am", "more")
+			return err
+		},
 		run:   func(ctx context.Context) (sample, error) { return b.peer(ctx, b.predecessor(s, "push", from, to)...) },
 		check: func(context.Context) error { return sameTree(from, to) },
-	}
-	commit := func(ctx context.Context) error {
-		_, err := b.peer(ctx, "git", "-C", from, "commit", "-q", "--allow-empty", "-am", "more")
-		return err
-	}
-	return b.pushTurns(ctx, c, what, from, commit, to)
+	}, nil
 }
 
-// pushTurns gives a contender the reset that belongs to the change, and pushes once where there was an
-// earlier push. prepare, if not nil, follows each change. remove is what a first push must not find.
-func (b *bench) pushTurns(ctx context.Context, c contender, what change, from string, prepare func(context.Context) error, remove ...string) (contender, error) {
+// pushTurns gives a contender the reset that belongs to the change, and sees to it that there was an earlier push
+// where there must be. prepare, if not nil, follows each change. A first push finds neither its target nor what else
+// is to be removed.
+func (b *bench) pushTurns(ctx context.Context, c contender, what change, from string, prepare func(context.Context) error, to string, remove ...string) (contender, error) {
 	clear := func() error {
-		var errs []error
+		errs := []error{os.RemoveAll(to)}
 		for _, path := range remove {
 			errs = append(errs, os.RemoveAll(path))
 		}
@@ -187,6 +196,9 @@ func (b *bench) pushTurns(ctx context.Context, c contender, what change, from st
 	}
 	if what == first {
 		return c, os.MkdirAll(b.onNode("push"), 0o755)
+	}
+	if _, err := os.Stat(to); err == nil {
+		return c, nil
 	}
 	if err := errors.Join(clear(), os.MkdirAll(b.onNode("push"), 0o755), c.reset(ctx)); err != nil {
 		return c, err
