@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -68,11 +69,34 @@ func startCloud(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	acct, err := testcloud.Start(args[0], testcloud.Options{Daemon: []string{program, "local-node"}})
 	ts.Check(err)
-	ts.Defer(func() { ts.Check(acct.Close()) })
+	ts.Defer(func() {
+		awaitGuardians(ts)
+		ts.Check(acct.Close())
+	})
 	ts.Value(accountsKey{}).(map[string]*testcloud.Account)[args[0]] = acct
 	c, _ := accountAt(ts, args[0])
 	ts.Setenv(c.keyVar, acct.Key)
 	ts.Setenv(c.urlVar, acct.URL)
+}
+
+// awaitGuardians waits until those of a script have ended: one whose cloud goes away first tries for ever. Without
+// /proc it does not wait.
+func awaitGuardians(ts *testscript.TestScript) {
+	setting := []byte("WORK=" + ts.Getenv("WORK") + "\x00")
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		if !slices.ContainsFunc(lines, func(name string) bool {
+			line, _ := os.ReadFile(name)
+			if !bytes.Contains(line, []byte("\x00guardian\x00")) {
+				return false
+			}
+			env, _ := os.ReadFile(filepath.Join(filepath.Dir(name), "environ"))
+			return bytes.Contains(env, setting)
+		}) {
+			return
+		}
+	}
+	ts.Logf("a guardian of this script has not ended")
 }
 
 // machines checks how many machines of an account cost money now: machines vast 1
