@@ -28,7 +28,7 @@ type bench struct {
 	trips  []int // round trip times in ms
 	runs   int
 	quick  bool
-	large  bool // what is smaller over a distance to save time is not
+	large  bool                             // what is smaller over a distance to save time is not
 	note   func(format string, args ...any) // to whoever waits
 	made   map[string]bool                  // data, by folder or file
 	serial int

@@ -192,6 +192,7 @@ func (e *Engine) provider(name string) (gpu.Provider, error) {
 
 // providerFault turns a provider's refusal into the error that users see.
 func providerFault(op, target string, err error) error {
+	err = saidOnce{err, op, target}
 	var refusal *gpu.Error
 	if !errors.As(err, &refusal) {
 		return &fault.Error{Kind: fault.Unreachable, Op: op, Target: target, Err: err}
@@ -205,6 +206,17 @@ func providerFault(op, target string, err error) error {
 	}
 	return &fault.Error{Kind: kind, Op: op, Target: target, Err: err}
 }
+
+// saidOnce is an error beside the operation and the provider, with which clients begin their texts too.
+type saidOnce struct {
+	error
+	op, provider string
+}
+
+func (s saidOnce) Error() string {
+	return strings.TrimPrefix(s.error.Error(), s.provider+" "+s.op+": ")
+}
+func (s saidOnce) Unwrap() error { return s.error }
 
 func describeQuery(q gpu.Query) string {
 	name := q.Type

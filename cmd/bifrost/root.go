@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 const rootLong = `Bifrost runs deploy scripts: it rents a machine with GPUs, sends your code there, runs it,
@@ -123,6 +125,13 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 // flagReason is pflag's message in the words of the rest.
 func flagReason(err error) string {
 	text := err.Error()
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		kinds := map[string]string{"int": "a whole number", "float64": "a number", "duration": "a time such as 30s, 10m or 2h"}
+		if kind := kinds[invalid.GetFlag().Value.Type()]; kind != "" {
+			return fmt.Sprintf("--%s: %q is not %s", invalid.GetFlag().Name, invalid.GetValue(), kind)
+		}
+	}
 	if rest, ok := strings.CutPrefix(text, "unknown shorthand flag: "); ok {
 		if letter, _, ok := strings.Cut(rest, " in "); ok {
 			return "unknown flag: -" + strings.Trim(letter, "'")
