@@ -2,7 +2,6 @@ package push
 
 import (
 	"archive/tar"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,12 +11,17 @@ import (
 	"strings"
 	"time"
 
+	"github.com/klauspost/compress/gzip"
+
 	"github.com/bifrost-run/bifrost/engine/report"
 )
 
 // packBytes is the length from which on a parcel is compressed over a distance: TCP sends ten segments before
 // it has heard from the other side.
 const packBytes = 14_000
+
+// packLevel is the one that gives the most for the time: next to the library of Go it packs twice as fast, and better.
+const packLevel = 2
 
 // send sends the parcel, compressed or not. The id is that of the manifest that the node will have.
 func (c *conversation) send(p *parcel, id, origin string, pack bool, sink report.Sink) error {
@@ -29,7 +33,7 @@ func (c *conversation) send(p *parcel, id, origin string, pack bool, sink report
 		return err
 	}
 	if pack {
-		z, err := gzip.NewWriterLevel(c.in, gzip.BestSpeed)
+		z, err := gzip.NewWriterLevel(c.in, packLevel)
 		if err == nil {
 			err = p.write(z, sink)
 		}
