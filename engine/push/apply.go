@@ -17,13 +17,13 @@ const stage = "./.bifrost/stage/"
 
 // A stagedFile is a file of the plan with its place in the stage.
 type stagedFile struct {
-	entry
+	*entry
 	staged string // relative to the stage
 }
 
 // stageFiles gives every file that travels a place in the stage: the one that it has in the tree, where
 // sha256sum -c can read the name.
-func stageFiles(send []entry) []stagedFile {
+func stageFiles(send []*entry) []stagedFile {
 	var files []stagedFile
 	for _, e := range send {
 		switch {
@@ -44,6 +44,7 @@ func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) [
 	s := &script{}
 	s.line("trap '' HUP INT TERM PIPE")
 	s.line(applyFunctions)
+	s.line("met=")
 
 	// Checks. A folder that has become a link on the node would lead what follows elsewhere.
 	dirs := map[string]bool{".": true}
@@ -61,8 +62,20 @@ func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) [
 	for _, f := range files {
 		dirs[path.Dir(f.path)] = true
 	}
+	for _, d := range p.fresh {
+		s.gather("absent", "./"+d)
+	}
+	s.flush()
+	within := p.within()
+	beneath := &script{} // what there is to check where fresh folders have come into being
+	in := func(d string) *script {
+		if within[d] {
+			return beneath
+		}
+		return s
+	}
 	for _, d := range sorted(solid) {
-		s.gather("isdir", "./"+d)
+		in(d).gather("isdir", "./"+d)
 	}
 	for _, f := range files {
 		if within, ok := p.folders[f.path]; ok {
@@ -73,13 +86,14 @@ func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) [
 			s.verb = "isours " + ssh.Quote("./"+f.path)
 			s.flush()
 		} else {
-			s.gather("nodir", "./"+f.path)
+			in(path.Dir(f.path)).gather("nodir", "./"+f.path)
 		}
 	}
 	for _, d := range sorted(dirs) {
-		s.gather("canwrite", "./"+d)
+		in(d).gather("canwrite", "./"+d)
 	}
 	s.flush()
+	s.met(beneath)
 
 	// From here on the workspace changes.
 	pending := "manifest"
@@ -97,17 +111,11 @@ func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) [
 		s.gather("empty", "./"+d)
 	}
 	for _, f := range files {
-		s.gather("hollow", "./"+f.path)
+		in(path.Dir(f.path)).gather("hollow", "./"+f.path)
 	}
 	s.flush()
-	within := map[string]bool{} // fresh folders and what is beneath them
-	for _, d := range p.fresh {
-		within[d] = true
-	}
+	s.met(beneath)
 	for _, d := range p.mkdirs {
-		if within[path.Dir(d)] {
-			within[d] = true
-		}
 		if !within[d] {
 			s.gather("make", "./"+d)
 		}
@@ -160,10 +168,11 @@ func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) [
 	s.flush()
 	for _, dir := range sorted(byDir) {
 		for _, q := range byDir[dir] {
-			s.gather("into "+ssh.Quote("./"+dir), stage+q)
+			in(dir).gather("into "+ssh.Quote("./"+dir), stage+q)
 		}
-		s.flush()
+		in(dir).flush()
 	}
+	s.met(beneath)
 	for _, f := range files {
 		if odd(f.path) {
 			s.line("one " + ssh.Quote(f.staged) + " " + ssh.Quote("./"+f.path))
@@ -190,7 +199,8 @@ func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) [
 }
 
 // applyFunctions are the words that the rest of the script is made of. grow moves folders that are not there
-// yet as wholes, so that a first push is not a command for each folder, and into leaves those alone.
+// yet as wholes, so that a first push is not a command for each folder, and into leaves those alone. met is set
+// once a folder is there that was not to be.
 const applyFunctions = `broke() { die apply "$(cat $S/err 2>/dev/null)"; }
 run() { "$@" 2>$S/err || broke; }
 isdir() {
@@ -201,6 +211,11 @@ done
 nodir() {
 for f do
 [ ! -d "$f" ] || [ -L "$f" ] || [ -z "$(find "$f" ! -type d -exec echo x \; 2>&1)" ] || die collide "$f"
+done
+}
+absent() {
+for f do
+if [ -e "$f" ] || [ -L "$f" ]; then met=y; fi
 done
 }
 isours() {
@@ -240,7 +255,8 @@ d=$1
 shift
 for f do
 shift
-[ -e "$f" ] || [ -L "$f" ] || [ ! -d "$S/t/$f" ] || set -- "$@" "$S/t/$f"
+[ -d "$S/t/$f" ] || continue
+if [ -e "$f" ] || [ -L "$f" ]; then met=y; else set -- "$@" "$S/t/$f"; fi
 done
 [ $# = 0 ] || run mv -f "$@" "$d/"
 }
@@ -261,6 +277,15 @@ type script struct {
 	verb  string // of the command being gathered
 	words []string
 	bytes int
+}
+
+// met adds what is only needed where a fresh folder was met, and empties it.
+func (s *script) met(only *script) {
+	only.flush()
+	if only.b.Len() > 0 {
+		s.line("[ -z \"$met\" ] || {\n" + only.b.String() + "}")
+	}
+	only.b.Reset()
 }
 
 func (s *script) line(l string) { s.b.WriteString(l + "\n") }

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // isNotDir reports that a folder on the way to a file is no folder (any more).
@@ -23,11 +22,11 @@ func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }
 // hashFiles fills in size and sum of the files among the entries, of those that are as the index knows
 // them without reading them, and returns the index of what can be told of the next time. What is recorded
 // is what was read: a file that changes meanwhile has either the content of one moment, or one that the
-// sending will not find again.
-func hashFiles(ctx context.Context, source string, entries []entry, known index) (index, error) {
+// sending will not find again. Once enough is closed it leaves the rest as it is.
+func hashFiles(ctx context.Context, source string, entries []entry, known index, enough <-chan struct{}) (index, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	quiet := time.Now().Add(-settled).UnixNano() // what has changed since may be changing still
+	quiet := quietUntil()
 	states := make([]fileState, len(entries))
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -36,7 +35,7 @@ func hashFiles(ctx context.Context, source string, entries []entry, known index)
 			buf := make([]byte, 128<<10)
 			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
-				if i >= len(entries) {
+				if i >= len(entries) || isClosed(enough) {
 					return
 				}
 				if entries[i].typ != file {
@@ -55,11 +54,18 @@ func hashFiles(ctx context.Context, source string, entries []entry, known index)
 	}
 	files := make(index, len(entries))
 	for i, e := range entries {
-		if states[i] != (fileState{}) && states[i].changed < quiet {
-			files[e.path] = indexed{e.sum, states[i]}
-		}
+		files.add(e, states[i], quiet)
 	}
 	return files, nil
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // hashFile returns the state that the file had before it was read, zero where the system has none.

@@ -31,6 +31,17 @@ type fileState struct {
 // coarse, so that of a file which changed a moment ago may stay the same when it changes again.
 const settled = 2 * time.Second
 
+// quietUntil is the moment, taken before a file is read, before which its last change must be: what has changed
+// since may be changing still.
+func quietUntil() int64 { return time.Now().Add(-settled).UnixNano() }
+
+// add takes up what was read of a file, if its state will tell the next time.
+func (x index) add(e entry, state fileState, quiet int64) {
+	if state != (fileState{}) && state.changed < quiet {
+		x[e.path] = indexed{e.sum, state}
+	}
+}
+
 const indexHeader = "bifrost index 1"
 
 // indexFile is where the index of a source is kept.

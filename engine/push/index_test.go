@@ -147,10 +147,10 @@ func TestLocalIndex(t *testing.T) {
 	names := []string{"a", "c", "d/b\n"}
 	sums := func() map[string]string {
 		t.Helper()
-		entries, err := scanTree(t.Context(), src, nil, nil, cached, func(string) {})
+		survey, err := scanTree(t.Context(), src, nil, nil, cached, func(string) {}, nil)
 		must(t, err)
 		got := map[string]string{}
-		for _, e := range entries {
+		for _, e := range survey.entries {
 			got[e.path] = e.sum
 		}
 		return got

@@ -49,6 +49,9 @@ func (e entry) same(f entry) bool {
 	return e.typ == f.typ && e.sum == f.sum && e.size == f.size && e.target == f.target
 }
 
+// unread reports whether the entry is a file whose content nobody has looked at.
+func (e entry) unread() bool { return e.typ == file && e.sum == "" }
+
 // line returns the entry's line in a manifest, without the newline.
 func (e entry) line() string {
 	switch {

@@ -8,7 +8,7 @@ import (
 
 // A plan is what makes the workspace hold the tree, as far as the node has said what it holds.
 type plan struct {
-	send    []entry             // files whose content travels, links and empty folders that are made
+	send    []*entry            // of the tree: files whose content travels, links and empty folders that are made
 	chmod   []entry             // files that only have another mode
 	remove  []string            // placed by an earlier push, not in the tree; sorted
 	rmdirs  []string            // folders that may have become empty, deepest first
@@ -20,7 +20,7 @@ type plan struct {
 	folders map[string][]string // path to be placed that was a folder: what of it is removed
 }
 
-// makePlan compares the tree with what the node said.
+// makePlan compares the tree with what the node said. Where that is nothing, files may be unread.
 func makePlan(tree []entry, node *remoteState) *plan {
 	p := &plan{placed: map[string]bool{}, folders: map[string][]string{}}
 	recorded := map[string]entry{}
@@ -33,7 +33,8 @@ func makePlan(tree []entry, node *remoteState) *plan {
 	}
 	inTree := map[string]bool{}
 	needed := map[string]bool{}
-	for _, e := range tree {
+	for i := range tree {
+		e := &tree[i]
 		inTree[e.path] = true
 		parents(e.path, needed)
 		if e.typ == folder {
@@ -41,10 +42,10 @@ func makePlan(tree []entry, node *remoteState) *plan {
 		}
 		old, known := recorded[e.path]
 		switch {
-		case !known || !old.same(e) || node.bad[e.path]:
+		case !known || !old.same(*e) || node.bad[e.path]:
 			p.send = append(p.send, e)
 		case e.typ == file && (old.mode != e.mode || node.modes[e.path]):
-			p.chmod = append(p.chmod, e)
+			p.chmod = append(p.chmod, *e)
 		}
 	}
 	above := map[string]bool{}
@@ -105,6 +106,20 @@ func makePlan(tree []entry, node *remoteState) *plan {
 		p.delta = delta(node.entries, tree)
 	}
 	return p
+}
+
+// within returns the fresh folders and those of mkdirs that are beneath them.
+func (p *plan) within() map[string]bool {
+	within := map[string]bool{}
+	for _, d := range p.fresh {
+		within[d] = true
+	}
+	for _, d := range p.mkdirs {
+		if within[path.Dir(d)] {
+			within[d] = true
+		}
+	}
+	return within
 }
 
 // parents adds the folders above p to set.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/bifrost-run/bifrost/engine/fault"
 	"github.com/bifrost-run/bifrost/engine/report"
@@ -128,39 +129,53 @@ func (req Request) check() (string, error) {
 // push is one attempt.
 func push(ctx context.Context, runner ssh.Runner, req Request, source string, notice func(string)) (Result, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	var origin string
+	var describing sync.WaitGroup
+	defer func() {
+		cancel(nil)
+		describing.Wait()
+	}()
 	c := open(ctx, runner, req)
-	// While the node looks at the workspace, this side looks at the tree.
-	told := make(chan string, 1)
-	go func() { told <- describe(ctx, source, req.Client).encode() }()
-	tree, err := scanTree(ctx, source, req.Exclude, req.Withhold, cache(req.Cache), notice)
+	// While the node looks at the workspace, this side looks at the tree: where nothing was placed yet all of it
+	// is read when it is sent, and need not be before.
+	account := c.listen()
+	describing.Go(func() { origin = describe(ctx, source, req.Client).encode() })
+	known := cache(req.Cache)
+	survey, err := scanTree(ctx, source, req.Exclude, req.Withhold, known, notice, account.empty)
 	if err != nil {
 		cancel(err) // the node may not even be reached yet
-		<-told
 		c.close()
+		<-account.heard
 		return Result{}, err
 	}
-	origin := <-told
-	manifest := encodeManifest(tree)
-	id, owner := sum256(manifest), encodeWord(req.Client)+" "+encodeWord(source)
+	tree := survey.entries
+	owner := encodeWord(req.Client) + " " + encodeWord(source)
 
 	// Where the workspace holds this very tree the node needs to hear no more: it says so in the same round trip.
-	asked := c.say("is", id, owner, origin)
-	node, err := c.hello()
-	if err != nil {
-		return Result{}, c.explain(ctx, req.Workspace, err)
+	var manifest []byte
+	var id string
+	var asked error
+	if !survey.unread {
+		manifest = encodeManifest(tree)
+		id = sum256(manifest)
+		describing.Wait()
+		asked = c.say("is", id, owner, origin)
+	}
+	<-account.heard
+	node := account.node
+	if account.err != nil {
+		return Result{}, c.explain(ctx, req.Workspace, account.err)
 	}
 	if err := req.checkOwner(node, source); err != nil {
 		c.close()
 		return Result{}, err
 	}
-	same := node.holds(id, owner) // as far as it has said; a no is not waited for
+	same := !survey.unread && node.holds(id, owner) // as far as it has said; a no is not waited for
 	if same {
 		if same, err = c.same(asked); err != nil {
 			return Result{}, c.explain(ctx, req.Workspace, err)
 		}
 	}
-	known := cache(req.Cache)
 	res := Result{Workspace: node.workspace, Home: node.home, Files: len(tree), Manifest: id, StepKeys: node.keys, entries: tree}
 	if same {
 		known.write(manifest)
@@ -179,23 +194,37 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 		c.close()
 		return Result{}, err
 	}
-	known.write(manifest)
 	files := stageFiles(p.send)
-	record := text{"manifest", manifest}
-	if p.delta != nil {
-		record = text{"delta", p.delta}
-	}
-	texts := []text{{"apply", applyScript(p, files, node, owner)}, record}
-	if p.pending != nil {
-		known.write(p.pending)
-		texts = append(texts, text{"pending", p.pending})
-	}
-	parcel := newParcel(source, files, texts...)
+	apply := applyScript(p, files, node, owner)
+	parcel := newParcel(source, files)
 	pack := false
-	if node.gzip && parcel.total+parcel.made >= packBytes {
+	if node.gzip && parcel.total+int64(len(apply)+len(p.delta)) >= packBytes {
 		pack, _ = ssh.IsFar(ctx, runner) // what is wrong with the connection, sending tells
 	}
-	err = c.send(parcel, id, origin, pack, req.Report)
+	err = c.send(parcel, pack, req.Report, func() (string, []text) {
+		if survey.unread { // until now
+			manifest = encodeManifest(tree)
+			id = sum256(manifest)
+		}
+		known.write(manifest)
+		record := text{"manifest", manifest}
+		if p.delta != nil {
+			record = text{"delta", p.delta}
+		}
+		texts := []text{{"apply", apply}, record}
+		if p.pending != nil {
+			known.write(p.pending)
+			texts = append(texts, text{"pending", p.pending})
+		}
+		describing.Wait()
+		return id + " " + origin, texts
+	})
+	if survey.unread && err == nil {
+		for i, f := range files {
+			survey.files.add(*f.entry, parcel.states[i], parcel.quiet)
+		}
+		known.writeIndex(source, survey.files)
+	}
 	var changed *changedError
 	if errors.As(err, &changed) || fault.KindOf(err) == fault.Invalid {
 		// The stream is cut off here, so the node drops what it has.
@@ -206,7 +235,7 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	if err := c.finish(ctx, req.Workspace, err); err != nil {
 		return Result{}, err
 	}
-	res.Sent, res.Bytes = len(files), parcel.total
+	res.Manifest, res.Sent, res.Bytes = id, len(files), parcel.total
 	return res, nil
 }
 

@@ -122,6 +122,27 @@ func (c *conversation) next() (word, rest string, err error) {
 	return word, rest, err
 }
 
+// An account is what the node says of the workspace first, heard while this side does other things.
+type account struct {
+	node  *remoteState
+	err   error
+	heard chan struct{} // closed when node and err are set
+	empty chan struct{} // closed when the node has said that nothing was placed
+}
+
+// listen begins to hear the account. Nothing else may be read until it is heard.
+func (c *conversation) listen() *account {
+	a := &account{heard: make(chan struct{}), empty: make(chan struct{})}
+	go func() {
+		defer close(a.heard)
+		a.node, a.err = c.hello()
+		if a.err == nil && a.node.manifestID == "" && a.node.pendingID == "" {
+			close(a.empty)
+		}
+	}()
+	return a
+}
+
 // hello reads the node's account of the workspace.
 func (c *conversation) hello() (*remoteState, error) {
 	s := &remoteState{bad: map[string]bool{}, modes: map[string]bool{}}

@@ -28,21 +28,31 @@ type scan struct {
 	entries []entry
 }
 
-// scanTree lists the tree and hashes those of its files that the cache does not know.
-func scanTree(ctx context.Context, source string, exclude []string, keep func(path string) string, known cache, notice func(string)) ([]entry, error) {
+// A survey is a source tree as it was found.
+type survey struct {
+	entries []entry // sorted by path
+	unread  bool    // some of the files have no sum
+	files   index   // what can be told the next time of those that have one
+}
+
+// scanTree lists the tree and hashes those of its files that the cache does not know, until it has been told
+// that this is enough.
+func scanTree(ctx context.Context, source string, exclude []string, keep func(path string) string, known cache, notice func(string), enough <-chan struct{}) (*survey, error) {
 	entries, err := listTree(ctx, source, exclude, keep, notice)
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(entries, byPath)
+	s := &survey{entries: entries}
 	before := known.index(source)
-	files, err := hashFiles(ctx, source, entries, before)
-	if err != nil {
+	if s.files, err = hashFiles(ctx, source, entries, before, enough); err != nil {
 		return nil, err
 	}
-	if !maps.Equal(files, before) {
-		known.writeIndex(source, files)
+	s.unread = slices.ContainsFunc(entries, entry.unread)
+	if !s.unread && !maps.Equal(s.files, before) {
+		known.writeIndex(source, s.files)
 	}
-	return entries, nil
+	return s, nil
 }
 
 // listTree lists what travels, without content.
@@ -182,7 +192,7 @@ func (s *scan) add(p string, info fs.FileInfo, tracked bool) {
 	}
 	switch info.Mode().Type() {
 	case 0:
-		s.entries = append(s.entries, entry{path: p, typ: file, mode: info.Mode().Perm()})
+		s.entries = append(s.entries, entry{path: p, typ: file, mode: info.Mode().Perm(), size: info.Size()})
 	case fs.ModeSymlink:
 		s.entries = append(s.entries, entry{path: p, typ: link})
 	default:
