@@ -24,14 +24,20 @@ func freeBytes(folder string) int64 {
 }
 
 // lockFile takes the file for this process until it is closed; false: somebody else has it.
-func lockFile(f *os.File) (bool, error) {
+func lockFile(f *os.File) (locked bool, err error) {
 	raw, err := f.SyscallConn() // Fd would make the file a blocking one, with two more system calls
 	if err != nil {
 		return false, err
 	}
-	if failed := raw.Control(func(fd uintptr) { err = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB) }); failed != nil {
+	if failed := raw.Control(func(fd uintptr) { locked, err = lock(int(fd)) }); failed != nil {
 		return false, failed
 	}
+	return locked, err
+}
+
+// lock is lockFile for what has no *os.File.
+func lock(fd int) (bool, error) {
+	err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	switch {
 	case errors.Is(err, unix.EWOULDBLOCK):
 		return false, nil

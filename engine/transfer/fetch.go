@@ -75,9 +75,12 @@ func (d *fetch) close() {
 }
 
 // A version tells what of a file was fetched.
-type version struct{ key, hash digest }
+type version struct {
+	size, mtime int64
+	hash        digest
+}
 
-func (e *entry) version() version { return version{e.key(), e.hash} }
+func (e *entry) version() version { return version{e.size, e.mtime, e.hash} }
 
 // isDone says whether a file needs no more sending. What changed after it had arrived whole is
 // fetched anew only when the connection broke in between; of a large file, size and time tell.
@@ -88,14 +91,14 @@ func (d *fetch) isDone(e *entry) bool {
 	if !ok || !d.afterLoss {
 		return ok
 	}
-	return have.key == e.key() && (d.isLarge(e) || e.isLink() || e.hashed && have.hash == e.hash)
+	return have.size == e.size && have.mtime == e.mtime && (d.isLarge(e) || e.isLink() || e.hashed && have.hash == e.hash)
 }
 
 // hasFailed says whether a file, or a folder above it, is given up.
 func (d *fetch) hasFailed(name string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for ; name != "."; name = path.Dir(name) {
+	for ; len(d.failed) > 0 && name != "."; name = path.Dir(name) {
 		if _, ok := d.failed[name]; ok {
 			return true
 		}

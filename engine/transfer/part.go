@@ -104,21 +104,6 @@ func openPart(root *os.Root, name string, content digest) (*part, error) {
 	return nil, fmt.Errorf("%s is in the way", partName)
 }
 
-// newPart makes the part for a file's content where there is none, without the care that another one takes. It
-// returns nil where that does not do.
-func newPart(root *os.Root, name string, content digest) *part {
-	partName := partName(name, content)
-	f, err := root.OpenFile(partName, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil
-	}
-	if locked, err := lockFile(f); err != nil || !locked {
-		f.Close()
-		return nil
-	}
-	return &part{root: root, name: partName, file: f}
-}
-
 func privatePart(root *os.Root, name string) (*part, error) {
 	dir, base := path.Split(name)
 	name = dir + ".~" + rand.Text()[:12] + partSuffix

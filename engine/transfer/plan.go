@@ -199,10 +199,9 @@ func (d *fetch) planFile(p *plan, e *entry) error {
 		return nil
 	}
 
-	own := path.Base(partName(e.name, e.key()))
 	resumable := false
 	for _, name := range here.parts[partBase(base)] {
-		if name == own {
+		if dir+name == partName(e.name, e.key()) {
 			resumable = true
 		} else {
 			removeStale(d.root, dir+name)

@@ -5,34 +5,36 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"runtime"
 	"sync"
-	"time"
 )
 
 // Writers write small files, each whole in memory, while the next ones arrive. What a file costs is its
-// system calls, and those of several files can be made at the same time.
+// system calls, and those of several files can be made at the same time. What it costs to hand a file over is
+// shared by a batch.
 type writers struct {
 	fetch *fetch
-	queue chan smallFile
+	queue chan *batch
+	next  *batch         // what has been received since the last one was handed over; nil is nothing
 	ends  sync.WaitGroup // of writers
-	under sync.WaitGroup // files
+	under sync.WaitGroup // batches
 
 	mu  sync.Mutex
 	err error
 }
 
-type smallFile struct {
-	entry   *entry
+// A batch is small files one after the other.
+type batch struct {
+	entries []*entry
 	content *[]byte
+	used    int64 // bytes of it
 }
 
 // newWriters starts them. finish must be called.
 func (d *fetch) newWriters() *writers {
 	n := min(runtime.NumCPU(), 4)
-	w := &writers{fetch: d, queue: make(chan smallFile, 4*n)}
+	w := &writers{fetch: d, queue: make(chan *batch, n)}
 	for range n {
 		w.ends.Go(w.work)
 	}
@@ -41,25 +43,43 @@ func (d *fetch) newWriters() *writers {
 
 // receive reads a small file and has it written.
 func (w *writers) receive(r io.Reader, e *entry) error {
-	buf := w.fetch.buffer()
-	if _, err := io.ReadFull(r, (*buf)[:e.size]); err != nil {
-		w.fetch.buffers.Put(buf)
+	if b := w.next; b != nil && (b.used+e.size > int64(len(*b.content)) || len(b.entries) == cap(b.entries)) {
+		w.handOver()
+	}
+	if w.next == nil {
+		w.next = &batch{make([]*entry, 0, batchFiles), w.fetch.buffer(), 0}
+	}
+	b := w.next
+	if _, err := io.ReadFull(r, (*b.content)[b.used:][:e.size]); err != nil {
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return &streamError{fmt.Errorf("read: %w", err)}
 	}
+	b.entries, b.used = append(b.entries, e), b.used+e.size
 	w.fetch.count(int(e.size))
-	w.under.Add(1)
-	w.queue <- smallFile{e, buf}
 	return w.failure()
 }
 
+const batchFiles = 64
+
+func (w *writers) handOver() {
+	if w.next != nil {
+		w.under.Add(1)
+		w.queue <- w.next
+		w.next = nil
+	}
+}
+
 // flush waits until what has been received is written.
-func (w *writers) flush() { w.under.Wait() }
+func (w *writers) flush() {
+	w.handOver()
+	w.under.Wait()
+}
 
 // finish waits for the writers. The error is what ends the download.
 func (w *writers) finish() error {
+	w.handOver()
 	close(w.queue)
 	w.ends.Wait()
 	return w.failure()
@@ -74,15 +94,20 @@ func (w *writers) failure() error {
 func (w *writers) work() {
 	in := &openFolder{fetch: w.fetch}
 	defer in.close()
-	for f := range w.queue {
-		if w.failure() == nil {
-			if err := w.fetch.write(in, f.entry, (*f.content)[:f.entry.size]); err != nil {
+	for b := range w.queue {
+		content := *b.content
+		for _, e := range b.entries {
+			if w.failure() != nil {
+				break
+			}
+			if err := w.fetch.write(in, e, content[:e.size]); err != nil {
 				w.mu.Lock()
 				w.err = err
 				w.mu.Unlock()
 			}
+			content = content[e.size:]
 		}
-		w.fetch.buffers.Put(f.content)
+		w.fetch.buffers.Put(b.content)
 		w.under.Done()
 	}
 }
@@ -106,46 +131,4 @@ func (d *fetch) write(in *openFolder, e *entry, content []byte) error {
 		return d.writeError(part, err)
 	}
 	return d.publish(part, e)
-}
-
-// An openFolder is the folder of the last file: a path of one name is looked up in one step.
-type openFolder struct {
-	fetch *fetch
-	where string
-	root  *os.Root
-}
-
-// open says whether the folder can be opened, and gains something.
-func (f *openFolder) open(dir string) bool {
-	if f.root == nil || f.where != dir {
-		f.close()
-		if runtime.GOOS == "windows" {
-			return false
-		}
-		f.where = dir
-		f.root, _ = f.fetch.root.OpenRoot(dir)
-	}
-	return f.root != nil
-}
-
-// write places a file in as few steps as there are. It says no where something is in the way: then that
-// needs a closer look.
-func (f *openFolder) write(e *entry, content []byte) bool {
-	name := path.Base(e.name)
-	part := newPart(f.root, name, e.hash)
-	if part == nil {
-		return false
-	}
-	if _, err := part.file.Write(content); err != nil {
-		part.discard()
-		return false
-	}
-	return part.publish(name, e.perm(), time.Unix(e.mtime, 0)) == nil
-}
-
-func (f *openFolder) close() {
-	if f.root != nil {
-		f.root.Close()
-		f.root = nil
-	}
 }
