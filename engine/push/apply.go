@@ -167,8 +167,9 @@ func applyScript(p *plan, files []stagedFile, node *remoteState, owner string) [
 	}
 	s.flush()
 	for _, dir := range sorted(byDir) {
+		into := "into " + ssh.Quote("./"+dir)
 		for _, q := range byDir[dir] {
-			in(dir).gather("into "+ssh.Quote("./"+dir), stage+q)
+			in(dir).gather(into, stage+q)
 		}
 		in(dir).flush()
 	}

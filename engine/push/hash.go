@@ -107,27 +107,22 @@ func hashFile(ctx context.Context, source string, e *entry, known index, buf []b
 // openFile opens a file of the tree that is a regular one, not through a link.
 func openFile(source, p string) (*os.File, fs.FileInfo, error) {
 	name := filepath.Join(source, filepath.FromSlash(p))
-	before, err := os.Lstat(name)
+	f, err := openPlain(name)
 	if err != nil {
-		return nil, nil, changedOr(p, err)
-	}
-	if !before.Mode().IsRegular() {
-		return nil, nil, &changedError{p}
-	}
-	f, err := os.Open(name)
-	if err != nil {
+		if is, serr := os.Lstat(name); serr == nil && !is.Mode().IsRegular() {
+			return nil, nil, &changedError{p}
+		}
 		return nil, nil, changedOr(p, err)
 	}
 	info, err := f.Stat()
+	if err == nil && info.Mode().IsRegular() {
+		return f, info, nil
+	}
+	f.Close()
 	if err != nil {
-		f.Close()
 		return nil, nil, unreadable(p, err)
 	}
-	if !os.SameFile(before, info) {
-		f.Close()
-		return nil, nil, &changedError{p}
-	}
-	return f, info, nil
+	return nil, nil, &changedError{p}
 }
 
 // A changedError says that a file is not what it was when the push began.

@@ -108,6 +108,12 @@ func makePlan(tree []entry, node *remoteState) *plan {
 	return p
 }
 
+// words is about how many bytes it takes to say on the node what is to be done there.
+func (p *plan) words() int64 {
+	const path = 100 // it is named three times or so
+	return int64(len(p.delta) + path*(len(p.send)+len(p.remove)))
+}
+
 // within returns the fresh folders and those of mkdirs that are beneath them.
 func (p *plan) within() map[string]bool {
 	within := map[string]bool{}

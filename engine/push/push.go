@@ -195,10 +195,9 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 		return Result{}, err
 	}
 	files := stageFiles(p.send)
-	apply := applyScript(p, files, node, owner)
 	parcel := newParcel(source, files)
 	pack := false
-	if node.gzip && parcel.total+int64(len(apply)+len(p.delta)) >= packBytes {
+	if node.gzip && parcel.total+p.words() >= packBytes {
 		pack, _ = ssh.IsFar(ctx, runner) // what is wrong with the connection, sending tells
 	}
 	err = c.send(parcel, pack, req.Report, func() (string, []text) {
@@ -211,7 +210,7 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 		if p.delta != nil {
 			record = text{"delta", p.delta}
 		}
-		texts := []text{{"apply", apply}, record}
+		texts := []text{{"apply", applyScript(p, files, node, owner)}, record}
 		if p.pending != nil {
 			known.write(p.pending)
 			texts = append(texts, text{"pending", p.pending})
