@@ -4,6 +4,8 @@ package transfer
 
 import (
 	"errors"
+	"io"
+	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -45,4 +47,37 @@ func lock(fd int) (bool, error) {
 		return true, nil // a file system without locks: as safe as it gets there
 	}
 	return err == nil, err
+}
+
+// openToRead is os.Open without what that does for files that can wait, which takes as long as to read a small one.
+func openToRead(name string) (io.ReadCloser, error) {
+	fd, err := ignoringInterrupts(func() (int, error) { return unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0) })
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return plainFile(fd), nil
+}
+
+type plainFile int
+
+func (f plainFile) Read(b []byte) (int, error) {
+	n, err := ignoringInterrupts(func() (int, error) { return unix.Read(int(f), b) })
+	switch {
+	case err != nil:
+		return 0, err
+	case n == 0 && len(b) > 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+func (f plainFile) Close() error { return unix.Close(int(f)) }
+
+func ignoringInterrupts(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
 }

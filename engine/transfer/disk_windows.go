@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"errors"
+	"io"
 	"os"
 
 	"golang.org/x/sys/windows"
@@ -36,3 +37,5 @@ func lockFile(f *os.File) (bool, error) {
 	}
 	return err == nil, err
 }
+
+func openToRead(name string) (io.ReadCloser, error) { return os.Open(name) }

@@ -61,7 +61,7 @@ func uploadOver(ctx context.Context, runner ssh.Runner, req UploadRequest, again
 		return Result{}, err
 	}
 	u := &sending{runner: runner, req: req, width: w, remote: resolveRemote(req.RemoteDir, req.Remote)}
-	err := u.collect()
+	err := u.collectAndConnect(ctx)
 	if err == nil {
 		err = u.attempts(ctx, again)
 	}
@@ -98,6 +98,25 @@ type item struct {
 
 	sum    string // of its content, in hexadecimal, once that was read
 	beside bool   // its content comes beside the archive
+}
+
+// collectAndConnect lists what is to be sent while the connection is made.
+func (u *sending) collectAndConnect(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	connected := make(chan error, 1)
+	go func() {
+		_, err := u.width.isFar(ctx, u.runner)
+		connected <- err
+	}()
+	err := u.collect()
+	if err != nil {
+		cancel()
+	}
+	if other := <-connected; err == nil && !isLost(other) { // which attempts see to
+		err = other
+	}
+	return err
 }
 
 // collect lists what is to be sent, before anything happens on the node.
