@@ -432,29 +432,38 @@ func TestMissingPrograms(t *testing.T) {
 func TestFileChanges(t *testing.T) {
 	t.Parallel()
 	node := &enginetest.Shell{Home: t.TempDir()}
-	src := t.TempDir()
+	src, ws := t.TempDir(), filepath.Join(node.Home, "w")
 	write(t, src, tree{"a": "first", "b": "1"})
+	req := Request{Source: src, Workspace: "~/w"}
+	mustPush(t, node, req)
+	must(t, os.WriteFile(filepath.Join(src, "a"), []byte("other"), 0o644))
 	tries := 0
 	changing := runnerFunc(func(ctx context.Context, cmd ssh.Command) error {
 		tries++
-		out := cmd.Stdout
-		var seen bytes.Buffer
-		cmd.Stdout = writerFunc(func(p []byte) (int, error) {
-			seen.Write(p)
-			if strings.Contains(seen.String(), "ask") && tries < 3 { // the tree has been read by the time the answer is
+		in := cmd.Stdin
+		cmd.Stdin = readerFunc(func(p []byte) (int, error) {
+			n, err := in.Read(p)
+			if bytes.HasPrefix(p[:n], []byte("is ")) && tries < 3 { // all has been read to be named, and nothing to be sent
 				if err := os.WriteFile(filepath.Join(src, "a"), []byte(fmt.Sprintf("%05d", tries)), 0o644); err != nil {
 					return 0, err
 				}
 			}
-			return out.Write(p)
+			return n, err
 		})
 		return node.Run(ctx, cmd)
 	})
-	mustPush(t, changing, Request{Source: src, Workspace: "~/w"})
-	wantTree(t, filepath.Join(node.Home, "w"), read(t, src))
-	quiet(t, filepath.Join(node.Home, "w"))
+	mustPush(t, changing, req)
+	if tries != 3 {
+		t.Errorf("%d attempts, want 3", tries)
+	}
+	wantTree(t, ws, read(t, src))
+	quiet(t, ws)
 }
 
 type runnerFunc func(ctx context.Context, cmd ssh.Command) error
 
 func (f runnerFunc) Run(ctx context.Context, cmd ssh.Command) error { return f(ctx, cmd) }
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

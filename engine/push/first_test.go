@@ -105,7 +105,3 @@ func TestMuchIsMatched(t *testing.T) {
 		quiet(t, filepath.Join(node.Home, "w"))
 	})
 }
-
-type readerFunc func(p []byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }

@@ -147,7 +147,7 @@ func TestLocalIndex(t *testing.T) {
 	names := []string{"a", "c", "d/b\n"}
 	sums := func() map[string]string {
 		t.Helper()
-		survey, err := scanTree(t.Context(), src, nil, nil, cached, func(string) {}, nil)
+		survey, err := scanTree(t.Context(), src, nil, nil, cached, func(string) {}, nil, nil)
 		must(t, err)
 		got := map[string]string{}
 		for _, e := range survey.entries {

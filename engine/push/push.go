@@ -136,12 +136,18 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 		describing.Wait()
 	}()
 	c := open(ctx, runner, req)
-	// While the node looks at the workspace, this side looks at the tree: where nothing was placed yet all of it
-	// is read when it is sent, and need not be before.
+	// While the node looks at the workspace, this side looks at the tree. Where nothing was placed yet all of it
+	// is read when it is sent, and need not be before; so what may be a first push does not begin to read when the
+	// answer is near.
 	account := c.listen()
+	begin := func() {
+		if far, err := ssh.IsFar(ctx, runner); err == nil && !far {
+			<-account.heard
+		}
+	}
 	describing.Go(func() { origin = describe(ctx, source, req.Client).encode() })
 	known := cache(req.Cache)
-	survey, err := scanTree(ctx, source, req.Exclude, req.Withhold, known, notice, account.empty)
+	survey, err := scanTree(ctx, source, req.Exclude, req.Withhold, known, notice, begin, account.empty)
 	if err != nil {
 		cancel(err) // the node may not even be reached yet
 		c.close()

@@ -35,9 +35,9 @@ type survey struct {
 	files   index   // what can be told the next time of those that have one
 }
 
-// scanTree lists the tree and hashes those of its files that the cache does not know, until it has been told
-// that this is enough.
-func scanTree(ctx context.Context, source string, exclude []string, keep func(path string) string, known cache, notice func(string), enough <-chan struct{}) (*survey, error) {
+// scanTree lists the tree and hashes those of its files that the cache does not know, until enough is closed.
+// Where it knows nothing of the source, begin is called before.
+func scanTree(ctx context.Context, source string, exclude []string, keep func(path string) string, known cache, notice func(string), begin func(), enough <-chan struct{}) (*survey, error) {
 	entries, err := listTree(ctx, source, exclude, keep, notice)
 	if err != nil {
 		return nil, err
@@ -45,6 +45,9 @@ func scanTree(ctx context.Context, source string, exclude []string, keep func(pa
 	slices.SortFunc(entries, byPath)
 	s := &survey{entries: entries}
 	before := known.index(source)
+	if len(before) == 0 && begin != nil {
+		begin()
+	}
 	if s.files, err = hashFiles(ctx, source, entries, before, enough); err != nil {
 		return nil, err
 	}

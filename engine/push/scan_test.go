@@ -42,7 +42,7 @@ func paths(t testing.TB, src string, exclude ...string) (got, notices []string) 
 	t.Helper()
 	real, err := filepath.EvalSymlinks(src)
 	must(t, err)
-	survey, err := scanTree(t.Context(), real, exclude, nil, "", func(n string) { notices = append(notices, n) }, nil)
+	survey, err := scanTree(t.Context(), real, exclude, nil, "", func(n string) { notices = append(notices, n) }, nil, nil)
 	must(t, err)
 	for _, e := range survey.entries {
 		p := e.path
@@ -172,7 +172,7 @@ func TestScanRefuses(t *testing.T) {
 			if tt.make != nil {
 				tt.make(t, src)
 			}
-			_, err := scanTree(t.Context(), src, nil, nil, "", func(string) {}, nil)
+			_, err := scanTree(t.Context(), src, nil, nil, "", func(string) {}, nil, nil)
 			if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error of kind invalid with %q", err, tt.want)
 			}
@@ -189,7 +189,7 @@ func TestScanWithoutGit(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	got, _ := paths(t, src)
 	wantPaths(t, got, "a")
-	_, err := scanTree(context.Background(), repo, nil, nil, "", func(string) {}, nil)
+	_, err := scanTree(context.Background(), repo, nil, nil, "", func(string) {}, nil, nil)
 	if err == nil || !strings.Contains(err.Error(), "git is not installed") {
 		t.Errorf("repository without git: got %v", err)
 	}
@@ -274,7 +274,7 @@ func TestScanOfAnotherUser(t *testing.T) {
 		}
 		return os.Lchown(p, 12345, 12345)
 	}))
-	_, err := scanTree(t.Context(), src, nil, nil, "", func(string) {}, nil)
+	_, err := scanTree(t.Context(), src, nil, nil, "", func(string) {}, nil, nil)
 	if fault.KindOf(err) != fault.Invalid || !strings.Contains(fault.HintOf(err), "safe.directory "+src) {
 		t.Errorf("got %v (%s), want the way out in the hint", err, fault.HintOf(err))
 	}
