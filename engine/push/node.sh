@@ -179,10 +179,12 @@ match() {
     [ "$(cut -c67- $1 | tr '\n' '\0' | xargs -0 openssl dgst -sha256 -r 2>/dev/null)" = "$(sed 's/  / */' $1)" ] ||
     sha256sum -c $1 2>&1 >/dev/null
 }
-# intact checks so many bytes of content against their sums: much of it in four parts, for as many processors.
+# intact checks so many bytes of content against their sums: much of it in a part for each processor, up to four.
 intact() {
   [ $1 -gt 9999999 ] || { sha256sum -c sums 2>&1 >/dev/null; return; }
-  split -l $(($(wc -l <sums) / 4 + 1)) sums sums- 2>/dev/null || mv sums sums-aa
+  n=$(nproc 2>/dev/null) || n=2
+  [ $n -lt 4 ] || n=4
+  split -l $(($(wc -l <sums) / n + 1)) sums sums- 2>/dev/null || mv sums sums-aa
   p=
   for i in a b c d; do
     [ ! -f sums-a$i ] || { match sums-a$i & p="$p $!"; }
