@@ -1,6 +1,9 @@
 package ssh
 
-import "time"
+import (
+	"io"
+	"time"
+)
 
 // SetTimes makes the client notice things sooner; it is called before the first use.
 func (c *Client) SetTimes(interval, limit, handshake time.Duration) {
@@ -45,3 +48,6 @@ func (c *Client) Ahead() int {
 	}
 	return n
 }
+
+// CopyOutput is how the output of a command whose prelude is over goes from its channel to w.
+func CopyOutput(w io.Writer, channel io.Reader) error { return newOutput(w, encoded{}).copy(channel) }

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -81,6 +82,28 @@ func TestCutWithinOutput(t *testing.T) {
 			t.Errorf("cut after %d: the bytes that arrived are wrong", after)
 		}
 	}
+}
+
+// What has arrived before the connection broke is read to its end: the exit status may be behind it. Until then
+// each Read of the channel fails, because it can ask for no more.
+func TestOutputAfterTheBreak(t *testing.T) {
+	t.Parallel()
+	var got bytes.Buffer
+	if err := ssh.CopyOutput(&got, &broken{left: 1_000_000}); err != nil || got.Len() != 1_000_000 {
+		t.Errorf("got %d bytes, %v", got.Len(), err)
+	}
+}
+
+// A broken channel has so many bytes.
+type broken struct{ left int }
+
+func (b *broken) Read(p []byte) (int, error) {
+	n := min(len(p), b.left)
+	b.left -= n
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, syscall.EPIPE
 }
 
 func TestStallIsLost(t *testing.T) {

@@ -40,8 +40,10 @@ func (o *output) copy(r io.Reader) error {
 				return werr
 			}
 		}
-		if err != nil {
-			return nil // the channel says how it ended
+		// With bytes an error is that of asking for more, on a connection that has just broken. Behind them may lie
+		// all the rest, with the exit status; the channel says how it ended.
+		if n == 0 && err != nil {
+			return nil
 		}
 	}
 }
