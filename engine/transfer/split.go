@@ -155,7 +155,7 @@ func (u *sending) sendSmall(ctx context.Context, runner ssh.Runner, from *pool[*
 		out.CloseWithError(sendErr)
 	}()
 	var said tail
-	err := runner.Run(ctx, ssh.Command{Script: "cd " + ssh.Quote(u.stage) + " && exec tar -xpof -", Stdin: in, Stderr: &said})
+	err := runner.Run(ctx, ssh.Command{Script: "export LC_ALL=C; cd " + ssh.Quote(u.stage) + " && exec tar -xpof -", Stdin: in, Stderr: &said})
 	in.CloseWithError(io.ErrClosedPipe)
 	<-written
 	var mine *fault.Error

@@ -62,7 +62,7 @@ func (u *sending) sendStretch(ctx context.Context, runner ssh.Runner, s *stretch
 	var said tail
 	at := s.offset / blockSize
 	err = runner.Run(ctx, ssh.Command{
-		Script: fmt.Sprintf("f=%s; dd bs=%d seek=%d conv=notrunc of=\"$f\" && dd bs=%d skip=%d count=%d if=\"$f\" 2>/dev/null | %s",
+		Script: fmt.Sprintf("export LC_ALL=C; f=%s; dd bs=%d seek=%d conv=notrunc of=\"$f\" && dd bs=%d skip=%d count=%d if=\"$f\" 2>/dev/null | %s",
 			ssh.Quote(fmt.Sprintf("%s/parts/%d", u.stage, s.number)), blockSize, at, blockSize, at, (s.length+blockSize-1)/blockSize, u.hash),
 		Stdin: in, Stdout: &there, Stderr: &said,
 	})
