@@ -203,7 +203,7 @@ func push(ctx context.Context, runner ssh.Runner, req Request, source string, no
 	files := stageFiles(p.send)
 	parcel := newParcel(source, files)
 	pack := false
-	if node.gzip && parcel.total+p.words() >= packBytes {
+	if node.gzip && parcel.total+p.words() >= ssh.FirstWindowBytes {
 		pack, _ = ssh.IsFar(ctx, runner) // what is wrong with the connection, sending tells
 	}
 	err = c.send(parcel, pack, req.Report, func() (string, []text) {

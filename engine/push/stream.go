@@ -16,10 +16,6 @@ import (
 	"github.com/bifrost-run/bifrost/engine/report"
 )
 
-// packBytes is the length from which on a parcel is compressed over a distance: TCP sends ten segments before
-// it has heard from the other side.
-const packBytes = 14_000
-
 // packLevel is the one that gives the most for the time: next to the library of Go it packs twice as fast, and better.
 const packLevel = 2
 

@@ -135,8 +135,7 @@ func (s Spec) started(text, diag string) (Started, error) {
 	return started, nil
 }
 
-// packedRunScript is run.sh for stdin: as it is, it does not fit into what TCP sends before it has heard from
-// the other side, and would cost a round trip.
+// packedRunScript is run.sh for stdin: as it is, it is longer than ssh.FirstWindowBytes.
 var packedRunScript = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)

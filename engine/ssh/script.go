@@ -9,13 +9,16 @@ import (
 	"strings"
 )
 
+// FirstWindowBytes is what TCP sends before it has heard from the other side, ten segments. What is beyond it costs
+// a round trip, on a connection that has not carried more yet.
+const FirstWindowBytes = 14_000
+
 // A longer command than these travels over stdin, which costs a round trip where no shell waits for it.
 const (
 	// execLimitBytes bounds the exec request: dropbear refuses commands of more than 9,000 bytes.
 	execLimitBytes = 8000
-	// execLimitOpenSSH is that for OpenSSH, which takes what Linux takes as an argument, 128 KiB. What is beyond
-	// the ten segments that TCP sends before it has heard from the other side costs a round trip as well.
-	execLimitOpenSSH = 14_000
+	// execLimitOpenSSH is that for OpenSSH, which takes what Linux takes as an argument, 128 KiB.
+	execLimitOpenSSH = FirstWindowBytes
 )
 
 // execLimit returns how long an exec request to a server may be.
