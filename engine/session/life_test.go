@@ -352,20 +352,19 @@ func TestSecretsStaySecret(t *testing.T) {
 			ID: "j", Shell: `echo ${#KEY}; while [ ! -e go ]; do sleep 0.02; done`,
 			Env: []session.Env{{Name: "KEY", Value: canary}},
 		})
-		var holders int
 		group := n.fact("j", "group")
-		for _, pid := range n.processes() {
-			if !strings.Contains(procFile(pid, "environ"), canary) {
-				continue
+		n.until("the job has the secret", func() (holds bool) {
+			for _, pid := range n.processes() {
+				if !strings.Contains(procFile(pid, "environ"), canary) {
+					continue
+				}
+				holds = true
+				if pgid, err := unix.Getpgid(atoi(pid)); err == nil && pgid != group {
+					t.Errorf("the environment of %q has it", procFile(pid, "cmdline"))
+				}
 			}
-			holders++
-			if pgid, err := unix.Getpgid(atoi(pid)); err == nil && pgid != group {
-				t.Errorf("the environment of %q has it", procFile(pid, "cmdline"))
-			}
-		}
-		if holders == 0 {
-			t.Error("the job has no secret")
-		}
+			return holds
+		})
 		if out := n.tmux("show-environment", "-g") + n.tmux("show-environment", "-t", "=j:"); strings.Contains(out, canary) {
 			t.Errorf("tmux has it: %s", out)
 		}
