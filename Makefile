@@ -53,7 +53,7 @@ deps:
 	@.ci/deps
 
 # What docs/performance.md describes: ours beside rsync, scp, ssh, git over links of 0, 40 and 100 ms.
-# Writes bench/RESULTS.md; about 25 minutes on a quiet machine.
+# Writes bench/RESULTS.md; under 20 minutes on a quiet machine.
 bench: bench-deps
 	$(GO) run ./bench -o bench/RESULTS.md
 

@@ -45,14 +45,16 @@ func (b *bench) oneFile(s *site, up bool) ([]contender, error) {
 		return os.MkdirAll(filepath.Dir(to), 0o755)
 	}
 	check := func(context.Context) error { return sameFile(from, to) }
-	return []contender{
+	all := []contender{
 		{name: "bifrost", reset: reset, check: check, run: func(ctx context.Context) (sample, error) { return place(ctx, o) }},
-		// Over a distance both carry a window in each round trip, and rsync is within 2 % ahead.
-		{name: "scp", extra: s.trip > 0, reset: reset, check: check, run: func(ctx context.Context) (sample, error) {
-			return b.peer(ctx, "scp", "-q", "-F", b.sshConfig(), away, home)
-		}},
 		{name: "rsync", reset: reset, check: check, run: func(ctx context.Context) (sample, error) { return b.peer(ctx, b.rsync(away, home)...) }},
-	}, nil
+	}
+	if s.trip == 0 { // over a distance both carry a window in each round trip, and rsync is within 2 % ahead
+		all = append(all, contender{name: "scp", reset: reset, check: check, run: func(ctx context.Context) (sample, error) {
+			return b.peer(ctx, "scp", "-q", "-F", b.sshConfig(), away, home)
+		}})
+	}
+	return all, nil
 }
 
 func wantsOfOneFile(s *site, ours, peer time.Duration, _ map[string][]sample) []want {
