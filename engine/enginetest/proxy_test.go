@@ -41,13 +41,21 @@ func echo(t *testing.T) string {
 
 func dial(t *testing.T, p *enginetest.Proxy) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", p.Addr)
+	c, err := tryDial(t, p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
 	return c
+}
+
+// tryDial is dial where the proxy may reset the connection, which is sometimes seen so soon that there is none.
+func tryDial(t *testing.T, p *enginetest.Proxy) (net.Conn, error) {
+	c, err := net.Dial("tcp", p.Addr)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { c.Close() })
+	return c, c.SetDeadline(time.Now().Add(20 * time.Second))
 }
 
 func TestProxy(t *testing.T) {
@@ -112,14 +120,15 @@ func TestProxy(t *testing.T) {
 		t.Error("Cut: the connection lives")
 	}
 	p.Refuse(true)
-	c = dial(t, p)
-	if err := ping(); err == nil {
+	if c, err = tryDial(t, p); err == nil {
+		err = ping()
+	}
+	if err == nil {
 		t.Error("Refuse: the connection lives")
 	}
 	p.Refuse(false)
 	stop := p.CutRandomly(t, 7, time.Millisecond, 2*time.Millisecond)
-	c = dial(t, p)
-	for err = nil; err == nil; {
+	for c, err = tryDial(t, p); err == nil; {
 		err = ping()
 	}
 	stop()
