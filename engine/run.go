@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
 	"strings"
 	"time"
 
@@ -297,12 +298,34 @@ func (r *run) conclude(ctx context.Context, h *Handle, opts RunOptions, cause er
 	return res, joined(cause, err)
 }
 
-// joined is errors.Join, but says only once what two steps failed at for the same reason.
-func joined(cause, err error) error {
-	if cause != nil && err != nil && cause.Error() == err.Error() {
-		return cause
+// joined is errors.Join, but says only once what several steps failed at for the same reason.
+func joined(errs ...error) error {
+	var kept []error
+	for _, err := range apart(errs) {
+		if !slices.ContainsFunc(kept, func(k error) bool { return k.Error() == err.Error() }) {
+			kept = append(kept, err)
+		}
 	}
-	return errors.Join(cause, err)
+	if len(kept) == 1 {
+		return kept[0]
+	}
+	return errors.Join(kept...)
+}
+
+// apart returns the errors without nils, and what errors.Join has joined as its parts.
+func apart(errs []error) []error {
+	var all []error
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		if j, ok := err.(interface{ Unwrap() []error }); ok && err.Error() == errors.Join(j.Unwrap()...).Error() {
+			all = append(all, apart(j.Unwrap())...)
+			continue
+		}
+		all = append(all, err)
+	}
+	return all
 }
 
 // lose ends a run that has lost contact with its node. Where the machine is dead, so is the job; else
