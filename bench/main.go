@@ -84,7 +84,7 @@ func run(ctx context.Context) error {
 	defer cancel()
 	stdout := openTable(cancel)
 	quick := flag.Bool("quick", false, "fewer runs and smaller data: under 3 minutes")
-	large := flag.Bool("large", false, "one file of 1 GiB over a distance too: 13 minutes more at each")
+	large := flag.Bool("large", false, "one file of 1 GiB over a distance too: at 100 ms each run of a peer takes a minute")
 	only := flag.String("only", "", "only the rows whose name matches this `regexp`")
 	trips := flag.String("rtt", "", "round trip times in `ms` (default 0,40,100; with -quick 0,100)")
 	runs := flag.Int("n", 0, "runs of each (default 5; with -quick 2)")

@@ -31,8 +31,8 @@ type Started struct {
 }
 
 // Start starts a job and returns once its supervisor runs it. It is one command on the node, and a second
-// one on a node without gzip. When it fails nothing is left there; *ssh.LostError and the error of ctx alone leave that open, and
-// Read says how it is.
+// one on a node without gzip. When it fails nothing is left there; *ssh.LostError and the error of ctx
+// alone leave that open, and Read says how it is.
 //
 // Errors are *fault.Error: Invalid for a bad Spec, found before anything is sent; NotFound for a
 // working folder or a tool that the node does not have; Conflict for a job of the same id, or of
@@ -42,13 +42,19 @@ func Start(ctx context.Context, node ssh.Runner, spec Spec) (Started, error) {
 		return Started{}, err
 	}
 	var out, diag strings.Builder
-	cmd := ssh.Command{Script: startScript, Private: needsGzip + spec.private(unpackRunScript), Stdin: bytes.NewReader(packedRunScript()), Stdout: &out, Stderr: &diag}
+	plain := spec.private(writeFile("run.sh", runScript))
+	cmd := ssh.Command{Script: startScript, Private: plain, Stdout: &out, Stderr: &diag}
+	// What is longer in any case gains nothing, and is read faster where nothing follows it.
+	packed := needsGzip + spec.private(unpackRunScript)
+	if len(packed)+len(packedRunScript()) <= ssh.FirstWindowBytes {
+		cmd.Private, cmd.Stdin = packed, bytes.NewReader(packedRunScript())
+	}
 	err := node.Run(ctx, cmd)
 	facts, _ := parseFacts(out.String())
 	if facts["fault"] == "gzip" { // nothing was made
 		out.Reset()
 		diag.Reset()
-		cmd.Private, cmd.Stdin = spec.private(writeFile("run.sh", runScript)), nil
+		cmd.Private, cmd.Stdin = plain, nil
 		err = node.Run(ctx, cmd)
 		facts, _ = parseFacts(out.String())
 	}
