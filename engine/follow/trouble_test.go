@@ -141,6 +141,9 @@ func TestFollowShellKilled(t *testing.T) {
 		c := openCopy(t, filepath.Join(t.TempDir(), "log"))
 		killed := false
 		w := writerFunc(func(p []byte) (int, error) {
+			if !killed { // before there is somebody to end them, they are not ended
+				enginetest.Until(t, "the tails have their guard", func() bool { return len(tails(node.Home)) == 2 && shells(node.Home) == 2 })
+			}
 			for _, pid := range children(node.Home) {
 				if !killed {
 					killed = true
@@ -167,6 +170,16 @@ func children(home string) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// shells returns how many processes run a following script in a home, whoever started them.
+func shells(home string) (n int) {
+	for _, argv := range processes(home) {
+		if strings.Contains(argv, "b_from=") {
+			n++
+		}
+	}
+	return n
 }
 
 func tails(home string) (argvs []string) {
