@@ -220,6 +220,7 @@ func (p *prompt) line(more bool) ([]byte, error) {
 	if width, height, err := term.GetSize(fd); err == nil && width > 0 {
 		_ = p.terminal.SetSize(width, height) // of a terminal that has none, a line is not wrapped
 	}
+	p.keys.ahead = typedAhead(p.app.in)
 	line, err := p.terminal.ReadLine()
 	switch {
 	case p.keys.interrupted:
@@ -244,6 +245,7 @@ func (p *prompt) restore() {
 // What a terminal sends for keys.
 const (
 	interruptKey = 3 // Ctrl-C
+	eofKey       = 4 // Ctrl-D
 	endKey       = 5
 	killKey      = 21 // drops what is left of the cursor
 )
@@ -252,6 +254,7 @@ const (
 type keyReader struct {
 	in          io.Reader
 	pending     []byte
+	ahead       bool // what comes next was typed while nothing was read
 	interrupted bool // since the last line
 }
 
@@ -263,6 +266,10 @@ func (k *keyReader) Read(b []byte) (int, error) {
 			return 0, err
 		}
 		k.pending = buf[:n]
+		if k.ahead { // Linux keeps such a Ctrl-D as a NUL, see __DISABLED_CHAR in its n_tty.c
+			k.pending = bytes.ReplaceAll(k.pending, []byte{0}, []byte{eofKey})
+		}
+		k.ahead = false
 	}
 	switch i := bytes.IndexByte(k.pending, interruptKey); {
 	case i < 0:

@@ -27,6 +27,19 @@ func TestReplOnTerminal(t *testing.T) {
 	s.exits(0)
 }
 
+// What is typed while a statement runs counts once it has ended: lines, and the end too.
+func TestReplTypedAhead(t *testing.T) {
+	t.Parallel()
+	s := newFolder(t)
+	s.startOnTerminal("repl")
+	s.await(">>> ")
+	s.press("n = [print('be' + 'gun')] + [i for i in range(1 << 21)]\r")
+	s.await("begun")
+	s.press("'typed' + ' ahead'\r\x04")
+	s.exits(0)
+	s.wants(s.text(), "\"typed ahead\"\r\n")
+}
+
 func TestReplReleases(t *testing.T) {
 	t.Parallel()
 	s := newFolder(t)

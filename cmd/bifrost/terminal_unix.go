@@ -97,3 +97,10 @@ func (k *keys) Line(ctx context.Context) (string, error) {
 
 // liveLines tells whether the terminal can draw lines again.
 func liveLines(*os.File) bool { return true }
+
+// typedAhead tells whether keys wait to be read.
+func typedAhead(terminal *os.File) bool {
+	ready := []unix.PollFd{{Fd: int32(terminal.Fd()), Events: unix.POLLIN}}
+	n, err := unix.Poll(ready, 0)
+	return err == nil && n > 0
+}

@@ -95,3 +95,6 @@ func liveLines(console *os.File) bool {
 	}
 	return windows.SetConsoleMode(handle, mode|windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING) == nil
 }
+
+// typedAhead is false: a console gives keys that were typed ahead as the others.
+func typedAhead(*os.File) bool { return false }
