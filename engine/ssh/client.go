@@ -161,11 +161,8 @@ const lagPause = 20 * time.Millisecond
 // fails, so it tries again on another connection. The place on the connection is given back with
 // closed.
 func (c *Client) session(ctx context.Context) (*conn, *channel, error) {
-	const (
-		mostBroken = 5  // a connection may die just after it was made; five in a row are no accident
-		mostLags   = 50 // waits of lagPause
-	)
-	var broken, lags int
+	const mostLags = 50 // waits of lagPause
+	broken, lags := 1, 0
 	for {
 		n, err := c.reserve(ctx)
 		if err != nil {
@@ -183,15 +180,11 @@ func (c *Client) session(ctx context.Context) (*conn, *channel, error) {
 		}
 		var refused *gossh.OpenChannelError
 		if !errors.As(err, &refused) {
-			n.close(err)
-			c.release(n)
-			if broken++; broken < mostBroken {
-				continue
+			if err := c.drop(n, err); broken == mostBroken {
+				return nil, nil, err
 			}
-			return nil, nil, &fault.Error{
-				Kind: fault.Unreachable, Op: "open a session on", Target: c.cfg.Target.String(),
-				Err: fmt.Errorf("the connection broke %d times: %w", broken, err), Hint: "try again",
-			}
+			broken++
+			continue
 		}
 		switch c.refused(n, lags < mostLags) {
 		case useless:
@@ -210,6 +203,20 @@ func (c *Client) session(ctx context.Context) (*conn, *channel, error) {
 			t.Stop()
 		case full: // its limit is known now, and each refusal lowers it: this comes to an end
 		}
+	}
+}
+
+// mostBroken is how often an operation takes a new connection: one may die just after it was made, five in a row
+// are no accident.
+const mostBroken = 5
+
+// drop gives up n, on which nothing could be opened, and its place. It returns the error for who gives up too.
+func (c *Client) drop(n *conn, err error) error {
+	n.close(err)
+	c.release(n)
+	return &fault.Error{
+		Kind: fault.Unreachable, Op: "open a channel to", Target: c.cfg.Target.String(),
+		Err: fmt.Errorf("the connection broke %d times: %w", mostBroken, err), Hint: "try again",
 	}
 }
 

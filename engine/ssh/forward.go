@@ -82,22 +82,14 @@ func (c *Client) carry(ctx context.Context, local net.Conn, port int) {
 		return
 	}
 	defer c.wg.Done()
-	n, err := c.reserve(ctx)
-	if err != nil {
-		c.warn(fmt.Sprintf("forward to port %d: %v", port, err))
-		return
-	}
-	defer c.release(n)
-	ch, reqs, err := n.open(ctx, "direct-tcpip", gossh.Marshal(forwardRequest{
-		Host: "localhost", Port: uint32(port), OriginHost: "127.0.0.1",
-	}))
+	n, ch, err := c.channelTo(ctx, port)
 	if err != nil {
 		if ctx.Err() == nil {
 			c.warn(fmt.Sprintf("forward to port %d of %s: %v", port, c.cfg.Target, err))
 		}
 		return
 	}
-	n.wg.Go(func() { gossh.DiscardRequests(reqs) })
+	defer c.release(n)
 	stop := context.AfterFunc(ctx, func() {
 		local.Close()
 		ch.Close()
@@ -124,23 +116,39 @@ func (c *Client) Listens(ctx context.Context, port int) (bool, error) {
 		return false, err
 	}
 	defer c.wg.Done()
-	n, err := c.reserve(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer c.release(n)
-	ch, reqs, err := n.open(ctx, "direct-tcpip", gossh.Marshal(forwardRequest{
-		Host: "localhost", Port: uint32(port), OriginHost: "127.0.0.1",
-	}))
-	var refused *gossh.OpenChannelError
-	if errors.As(err, &refused) {
+	n, ch, err := c.channelTo(ctx, port)
+	if errors.As(err, new(*gossh.OpenChannelError)) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	n.wg.Go(func() { gossh.DiscardRequests(reqs) })
+	defer c.release(n)
 	return true, ch.Close()
+}
+
+// channelTo opens a channel to a port of the node's localhost, on another connection when one turns out to be broken.
+// Its place must be released.
+func (c *Client) channelTo(ctx context.Context, port int) (*conn, gossh.Channel, error) {
+	request := gossh.Marshal(forwardRequest{Host: "localhost", Port: uint32(port), OriginHost: "127.0.0.1"})
+	for broken := 1; ; broken++ {
+		n, err := c.reserve(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		ch, reqs, err := n.open(ctx, "direct-tcpip", request)
+		switch {
+		case err == nil:
+			n.wg.Go(func() { gossh.DiscardRequests(reqs) })
+			return n, ch, nil
+		case ctx.Err() != nil, errors.As(err, new(*gossh.OpenChannelError)):
+			c.release(n)
+			return nil, nil, err
+		}
+		if err := c.drop(n, err); broken == mostBroken {
+			return nil, nil, err
+		}
+	}
 }
 
 // They hide ReadFrom and WriteTo, so that the copy uses the buffer it is given.

@@ -328,6 +328,10 @@ func TestForward(t *testing.T) {
 	if err := fetch(); err != nil {
 		t.Errorf("after a cut: %v", err)
 	}
+	p.CutAfter(1) // the first thing that it shows on is what the next one sends
+	if err := fetch(); err != nil {
+		t.Errorf("with a cut: %v", err)
+	}
 	if _, err := c.Forward(t.Context(), f.LocalPort, 80); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("the same port twice: got %v", err)
 	}
