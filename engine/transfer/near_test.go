@@ -118,7 +118,6 @@ func TestLargeFilesOfANearNodeWithCuts(t *testing.T) {
 		}
 		res, err := downloadOver(t.Context(), node, req, again, nearWidth())
 		proxy.Refuse(false)
-		println("DBG cut", cut, res.Bytes)
 		if cut > 0 {
 			wantKind(t, err, fault.Lost, "goes on from there")
 		} else {
