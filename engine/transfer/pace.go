@@ -12,8 +12,7 @@ import (
 // end.
 type pace struct {
 	trip    time.Duration // 0: there is no need
-	sent    int64         // bytes that were given
-	allowed int64         // bytes
+	allowed int64         // bytes to be given
 	next    time.Time     // when that doubles
 }
 
@@ -30,15 +29,18 @@ func (w width) pace(ctx context.Context, runner ssh.Runner) *pace {
 	return p
 }
 
-// wait returns when more may be given.
-func (p *pace) wait(ctx context.Context) error {
+// wait returns when out may be given more.
+func (p *pace) wait(ctx context.Context, out *packer) error {
 	if p.trip == 0 {
 		return nil
 	}
 	if p.allowed == 0 {
 		p.allowed, p.next = paceFirst, time.Now().Add(p.trip)
 	}
-	for p.sent >= p.allowed && p.allowed < paceMost {
+	for out.given >= p.allowed && p.allowed < paceMost {
+		if err := out.flush(); err != nil {
+			return err
+		}
 		if !sleep(ctx, time.Until(p.next)) {
 			return context.Cause(ctx)
 		}

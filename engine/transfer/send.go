@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"archive/tar"
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -28,7 +29,7 @@ const (
 	doneName  = "done"  // nothing; that it is there says that the archive is whole
 )
 
-// uploadScript reads an archive. $p is where it goes, $kind what it is, $name what it is called, and
+// uploadScript reads an archive by $unpack. $p is where it goes, $kind what it is, $name what it is called, and
 // $recv that $p receives it under that name; $exact is where an earlier attempt put it.
 const uploadScript = `export LC_ALL=C
 fail() { echo "$1" >&2; exit 1; }
@@ -55,7 +56,7 @@ trap 'cd /; rm -rf "$t"' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$t" && mkdir parts t || exit 1
 ` + hashScript + `printf '%s\000' "$dest" "$(pwd)" "$hash"
-tar -xpof - || {
+eval "$unpack" || {
 	df -Pk . | { read -r x; read -r x x x free x; echo "bifrost-free $free" >&2; }
 	exit 1
 }
@@ -113,21 +114,26 @@ func (u *sending) script() string {
 	if u.remote.contents {
 		receives = "1"
 	}
-	return strings.Join([]string{
+	script := []string{
 		"p=" + ssh.QuotePath(u.remote.path),
 		"exact=" + ssh.Quote(u.dest),
 		"name=" + ssh.Quote(filepath.Base(u.source)),
 		"kind=" + u.kind,
 		"recv=" + receives,
+		"unpack=" + ssh.Quote(unpackScript(u.pack)),
 		uploadScript,
-	}, "\n")
+	}
+	if u.pack {
+		script = slices.Insert(script, 0, needsGzip)
+	}
+	return strings.Join(script, "\n")
 }
 
 // send writes the archive. The last of it waits until the node has said where things go, so that an
 // attempt after a lost connection puts them into the same place.
-func (u *sending) send(ctx context.Context, w io.Writer, known <-chan struct{}, stderr *tail) error {
-	out := &watchedWriter{ctx: ctx, w: w, stderr: stderr}
-	tw := tar.NewWriter(out)
+func (u *sending) send(ctx context.Context, w *bufio.Writer, known <-chan struct{}, stderr *tail) error {
+	out := newPacker(w, u.pack)
+	tw := tar.NewWriter(&watchedWriter{ctx: ctx, w: out, stderr: stderr})
 	buf := make([]byte, copyBuffer)
 	if u.kind == "f" {
 		if err := writeHeader(tw, &tar.Header{Typeflag: tar.TypeDir, Name: treeName + "/", Mode: 0o700}); err != nil {
@@ -151,6 +157,9 @@ func (u *sending) send(ctx context.Context, w io.Writer, known <-chan struct{}, 
 	err := u.sendItems(tw, s.first, buf, u.count)
 	for err == nil && !s.small.isEmpty() {
 		err = u.sendItems(tw, s.small.take(1, 1), buf, u.count)
+	}
+	if err == nil {
+		err = out.flush()
 	}
 	if err != nil {
 		cancel()
@@ -201,7 +210,10 @@ func (u *sending) send(ctx context.Context, w io.Writer, known <-chan struct{}, 
 			return err
 		}
 	}
-	return tw.Close()
+	if err := tw.Close(); err != nil {
+		return err
+	}
+	return out.end()
 }
 
 func lines(all []string) []byte {
@@ -228,7 +240,7 @@ func (u *sending) sendItems(tw *tar.Writer, items []*item, buf []byte, count fun
 
 // sendItem writes one item and returns the sum of its content in hexadecimal.
 func (u *sending) sendItem(tw *tar.Writer, it *item, buf []byte, count func(int)) (sum string, err error) {
-	h := &tar.Header{Name: treeName + "/" + it.name, Mode: int64(it.info.Mode().Perm()), ModTime: it.info.ModTime()}
+	h := it.header()
 	switch {
 	case it.info.IsDir():
 		// Always accessible: what is in it must be put there, and removed if something goes wrong.
@@ -246,7 +258,7 @@ func (u *sending) sendItem(tw *tar.Writer, it *item, buf []byte, count func(int)
 		return "", u.localFault(it.path, err)
 	}
 	defer f.Close()
-	h.Typeflag, h.Size = tar.TypeReg, it.info.Size()
+	h.Size = it.info.Size()
 	if err := writeHeader(tw, h); err != nil {
 		return "", err
 	}
@@ -280,6 +292,11 @@ func changedHere(it *item) error {
 		Kind: fault.Transfer, Op: "upload", Target: it.path,
 		Err: errors.New("it changed while it was sent"), Hint: "run the same upload again when nothing writes to it",
 	}
+}
+
+// header is that of a file without its size.
+func (it *item) header() *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: treeName + "/" + it.name, Mode: int64(it.info.Mode().Perm()), ModTime: it.info.ModTime()}
 }
 
 // writeHeader uses the format of GNU tar, the one in which busybox reads long names as well.

@@ -155,7 +155,7 @@ func (u *sending) sendSmall(ctx context.Context, runner ssh.Runner, from *pool[*
 		out.CloseWithError(sendErr)
 	}()
 	var said tail
-	err := runner.Run(ctx, ssh.Command{Script: "export LC_ALL=C; cd " + ssh.Quote(u.stage) + " && exec tar -xpof -", Stdin: in, Stderr: &said})
+	err := runner.Run(ctx, ssh.Command{Script: "export LC_ALL=C; cd " + ssh.Quote(u.stage) + " && " + unpackScript(u.pack), Stdin: in, Stderr: &said})
 	in.CloseWithError(io.ErrClosedPipe)
 	<-written
 	var mine *fault.Error
@@ -178,20 +178,19 @@ type archive struct {
 }
 
 func (a *archive) write(ctx context.Context, out io.Writer, from *pool[*item]) error {
-	w := bufio.NewWriterSize(out, copyBuffer)
+	w := newPacker(bufio.NewWriterSize(out, copyBuffer), a.sending.pack)
 	tw := tar.NewWriter(w)
 	buf := make([]byte, copyBuffer)
 	have := make(map[string]bool)
 	for {
-		if err := a.pace.wait(ctx); err != nil {
+		if err := a.pace.wait(ctx, w); err != nil {
 			return err
 		}
 		next := from.take(1, 1)
 		if len(next) == 0 {
-			return errors.Join(tw.Close(), w.Flush())
+			return errors.Join(tw.Close(), w.end())
 		}
 		a.items = append(a.items, next...)
-		a.pace.sent += next[0].cost()
 		if err := a.sending.sendItems(tw, append(a.above(next[0], have), next...), buf, a.moved.add); err != nil {
 			return err
 		}
@@ -218,10 +217,7 @@ func (u *sending) sendBeside(tw *tar.Writer, s *split) error {
 		if info, err := os.Stat(it.path); err != nil || info.Size() != it.info.Size() || !info.ModTime().Equal(it.info.ModTime()) {
 			return changedHere(it)
 		}
-		err := writeHeader(tw, &tar.Header{
-			Typeflag: tar.TypeReg, Name: treeName + "/" + it.name, Mode: int64(it.info.Mode().Perm()), ModTime: it.info.ModTime(),
-		})
-		if err != nil {
+		if err := writeHeader(tw, it.header()); err != nil {
 			return err
 		}
 	}

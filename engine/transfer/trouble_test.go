@@ -86,6 +86,12 @@ func TestUploadToAFullDisk(t *testing.T) {
 		}
 		_, err = Upload(t.Context(), node, UploadRequest{Local: "s/b", LocalDir: dir, Remote: "di sk/x"})
 		wantKind(t, err, fault.DiskFull, disk+": ")
+		tree{"p/b": digits(2, 30<<20), "p/c": digits(3, 30<<20)}.write(t, dir)
+		res, err = Upload(t.Context(), far{node}, UploadRequest{Local: "p", LocalDir: dir, Remote: "di sk/"})
+		wantKind(t, err, fault.DiskFull, disk, "free", "to upload")
+		if res.Bytes > 40<<20 {
+			t.Errorf("%d bytes were packed for a full disk", res.Bytes)
+		}
 		wantKind(t, WriteFile(t.Context(), node, "~/di sk", "y", make([]byte, 2<<20), 0), fault.DiskFull, "y")
 		diffTree(t, disk, tree{"mine": "M"})
 	})

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -79,6 +80,7 @@ type sending struct {
 	kind   string // of the source: "f" file, "d" folder, "c" the contents of a folder
 	items  []item
 	total  int64  // bytes of content
+	pack   bool   // archives travel as gzip
 	dest   string // what the node made of Remote; kept for further attempts
 
 	// Of the newest attempt.
@@ -104,9 +106,10 @@ type item struct {
 func (u *sending) collectAndConnect(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	connected := make(chan error, 1)
+	far, connected := false, make(chan error, 1)
 	go func() {
-		_, err := u.width.isFar(ctx, u.runner)
+		var err error
+		far, err = u.width.isFar(ctx, u.runner)
 		connected <- err
 	}()
 	err := u.collect()
@@ -116,6 +119,7 @@ func (u *sending) collectAndConnect(ctx context.Context) error {
 	if other := <-connected; err == nil && !isLost(other) { // which attempts see to
 		err = other
 	}
+	u.pack = err == nil && far && u.packs()
 	return err
 }
 
@@ -220,6 +224,9 @@ func (u *sending) attempts(ctx context.Context, again retry) error {
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case errors.Is(err, errNoGzip):
+			u.pack = false
+			continue
 		case !isLost(err) && (!b.lost || fault.KindOf(err) != fault.Unreachable):
 			return err
 		}
@@ -238,6 +245,9 @@ func (u *sending) attempts(ctx context.Context, again retry) error {
 	}
 }
 
+// errNoGzip says that nothing was made.
+var errNoGzip = errors.New("the node has no gzip")
+
 // attempt is one command on the node: it says where things go, takes an archive, and checks it.
 func (u *sending) attempt(ctx context.Context, b *backoff) error {
 	u.mu.Lock()
@@ -252,6 +262,9 @@ func (u *sending) attempt(ctx context.Context, b *backoff) error {
 		return sendErr
 	})
 	dest, err := readRecord(c.out, 0)
+	if err == nil && len(dest) == 0 {
+		err = errNoGzip
+	}
 	if err == nil {
 		u.dest = string(dest)
 		var stage, hash []byte
@@ -281,6 +294,8 @@ func (u *sending) attempt(ctx context.Context, b *backoff) error {
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.Is(err, errNoGzip):
+		return err
 	case runErr != nil && !isExit(runErr):
 		return runErr
 	case errors.As(sendErr, &mine):
@@ -349,11 +364,10 @@ func (u *sending) nodeFault(stderr *tail, err error) error {
 	return &fault.Error{Kind: fault.Transfer, Op: "upload to", Target: target, Err: &reasonError{text, err}}
 }
 
+// noSpace says whether a disk was full. GNU tar does not say so when the last of it was enough for the beginning of
+// what it wrote.
 func noSpace(lines []string) bool {
-	for _, line := range lines {
-		if strings.Contains(line, "No space left") || strings.Contains(line, "quota exceeded") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(lines, func(line string) bool {
+		return strings.Contains(line, "No space left") || strings.Contains(line, "quota exceeded") || strings.Contains(line, ": Wrote only ")
+	})
 }
