@@ -54,13 +54,17 @@ func (p *patientRunner) judge(ctx context.Context, err error) error {
 	return err
 }
 
-// RoundTrip and Beside are the client's: what is large goes over several connections.
+// RoundTrip, FirstAnswer and Beside are the client's: what is large goes over several connections.
 func (p *patientRunner) RoundTrip(ctx context.Context) (time.Duration, error) {
 	trip, err := p.node.runner.RoundTrip(ctx)
 	if err != nil {
 		err = p.judge(ctx, err)
 	}
 	return trip, err
+}
+
+func (p *patientRunner) FirstAnswer(ctx context.Context) (time.Duration, error) {
+	return p.node.runner.FirstAnswer(ctx)
 }
 
 func (p *patientRunner) Beside() (*ssh.Client, error) { return p.node.runner.Beside() }

@@ -26,6 +26,8 @@ type keyring struct {
 	locked  []string // files whose passphrase nobody gave
 	notes   []string // what went wrong on the way, for the error only
 	agent   io.Closer
+
+	confirmed bool // a person did so with a signature of the agent
 }
 
 func (k *keyring) close() {
@@ -127,7 +129,29 @@ func (k *keyring) openAgent(socket string) []gossh.Signer {
 	}
 	c.SetDeadline(time.Time{}) // a signature may wait for a touch; the handshake has a limit of its own
 	k.agent = c
+	for i, s := range signers {
+		if s, ok := s.(gossh.AlgorithmSigner); ok {
+			signers[i] = &agentSigner{s, k}
+		}
+	}
 	return signers
+}
+
+// confirmedAfter is how long a signature takes at least for which a person is asked; an agent alone takes
+// milliseconds, a smart card some hundreds of them.
+const confirmedAfter = 500 * time.Millisecond
+
+// An agentSigner notes whether a person confirms its signatures: agents do not tell.
+type agentSigner struct {
+	gossh.AlgorithmSigner
+	keys *keyring
+}
+
+func (s *agentSigner) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*gossh.Signature, error) {
+	start := time.Now()
+	sig, err := s.AlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
+	s.keys.confirmed = s.keys.confirmed || time.Since(start) >= confirmedAfter
+	return sig, err
 }
 
 // readKey reads a private key file. The public key is returned where it is known, even if the

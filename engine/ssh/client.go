@@ -24,21 +24,30 @@ type Client struct {
 	keepalive      keepalive
 	handshakeLimit time.Duration
 	far            time.Duration // the round trip from which on shells are opened ahead
+	first          *Client       // that this one is beside; nil for most
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // everything that runs
 	enders sync.WaitGroup // what ends remote processes
 
-	mu       sync.Mutex
-	shut     bool    // by Close
-	reached  bool    // at least once
-	limit    int     // most sessions on a connection, as the server's refusals taught; 0 is unknown
-	conns    []*conn // the first one is kept, the others only while they are needed
-	dialing  *dialing
-	seen     gossh.PublicKey            // the node's host key
-	accepted map[string]gossh.PublicKey // by known_hosts name, in this process
-	warned   map[string]bool
+	// How connecting for the first time goes, for who is beside.
+	answered event // the node has said its first word
+	met      event // its host key was accepted
+	settled  event // it has ended, well or not
+
+	mu          sync.Mutex
+	shut        bool    // by Close
+	reached     bool    // at least once
+	limit       int     // most sessions on a connection, as the server's refusals taught; 0 is unknown
+	conns       []*conn // the first one is kept, the others only while they are needed
+	dialing     *dialing
+	firstAnswer time.Duration              // how long the node took to answer for the first time
+	shown       gossh.PublicKey            // the accepted host key of the newest handshake, before its login
+	seen        gossh.PublicKey            // the node's host key
+	confirmed   bool                       // a person did so with a login
+	accepted    map[string]gossh.PublicKey // by known_hosts name, in this process
+	warned      map[string]bool
 }
 
 // A dialing is an attempt that several commands wait for.
@@ -67,6 +76,9 @@ func Open(cfg Config) (*Client, error) {
 		keepalive:      keepalive{Interval: 5 * time.Second, Limit: 15 * time.Second},
 		handshakeLimit: handshakeLimit,
 		far:            farTrip,
+		answered:       newEvent(),
+		met:            newEvent(),
+		settled:        newEvent(),
 		accepted:       map[string]gossh.PublicKey{},
 		warned:         map[string]bool{},
 	}, nil
@@ -95,6 +107,9 @@ func (c *Client) Connect(ctx context.Context) error {
 	n, err := c.reserve(ctx)
 	if err != nil {
 		return err
+	}
+	if c.first != nil {
+		c.openAhead(n) // while the command comes for which it was made
 	}
 	c.release(n)
 	return nil
@@ -318,6 +333,7 @@ func (c *Client) reserve(ctx context.Context) (*conn, error) {
 			d.err = err // those who wait have the same node before them
 		}
 		c.mu.Unlock()
+		c.settled.happen()
 		close(d.done)
 		return n, err
 	}

@@ -173,6 +173,8 @@ type wire struct {
 	reads atomic.Int32
 	quick func() // sets TCP_QUICKACK; nil where there is no such thing
 
+	answered func() // called when the peer has said its first word; may be nil
+
 	// Of the one goroutine that reads: what the kernel gave and nobody has asked for yet. x/crypto asks for
 	// a packet of 32 kB in two or three reads, and each is a system call otherwise.
 	space, ahead []byte
@@ -215,6 +217,10 @@ func (w *wire) fetch() error {
 		w.mu.Lock()
 		w.failed = err
 		w.mu.Unlock()
+	}
+	if n > 0 && w.answered != nil {
+		w.answered()
+		w.answered = nil
 	}
 	if w.reads.Load() < quickReads {
 		w.reads.Add(1)

@@ -247,13 +247,22 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, h *hop) (*conn, er
 	}
 	defer keys.close()
 
+	limited, cancel := context.WithTimeoutCause(ctx, c.handshakeLimit, errNoAnswer)
+	defer cancel()
 	w := newWire(raw)
+	if h.last {
+		start := time.Now()
+		w.answered = func() { c.answers(time.Since(start)) }
+	}
 	var methods []string // that the server takes
 	var trips stopwatch
 	conf := &gossh.ClientConfig{
 		User: h.user,
 		HostKeyCallback: func(host string, addr net.Addr, key gossh.PublicKey) error {
 			err := check.callback(host, addr, key)
+			if err == nil && h.last {
+				err = c.meets(limited, h, key)
+			}
 			trips.split()
 			return err
 		},
@@ -262,13 +271,14 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, h *hop) (*conn, er
 		AuthCallback: func(a *gossh.ClientAuthContext) (gossh.AuthMethod, error) {
 			methods = a.AllowedMethods
 			trips.split()
+			if h.last {
+				return nil, c.mayLogIn(limited)
+			}
 			return nil, nil
 		},
 		ClientVersion: "SSH-2.0-bifrost",
 	}
 	conf.Ciphers = ciphers()
-	limited, cancel := context.WithTimeoutCause(ctx, c.handshakeLimit, errNoAnswer)
-	defer cancel()
 	c.tellIfSlow(limited, fmt.Sprintf("%s accepts the connection, but there is no SSH login yet; waiting up to %v", h.label(), c.handshakeLimit))
 	stop := context.AfterFunc(limited, func() { w.Close() })
 	sshConn, chans, reqs, err := gossh.NewClientConn(w, h.addr(), conf)
@@ -280,10 +290,11 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, h *hop) (*conn, er
 		n := newConn(sshConn, w, chans, reqs, c.keepalive, &c.wg)
 		trips.split()
 		n.trip = trips.shortest / 2
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.confirmed = c.confirmed || keys.confirmed
 		if h.last {
-			c.mu.Lock()
 			c.seen = check.seen
-			c.mu.Unlock()
 		}
 		return n, nil
 	}
@@ -300,6 +311,16 @@ func (c *Client) handshake(ctx context.Context, raw net.Conn, h *hop) (*conn, er
 		return nil, reason
 	}
 	return nil, c.handshakeError(h, w, keys, methods, limited.Err() != nil, err)
+}
+
+// answers notes that the node has said its first word.
+func (c *Client) answers(after time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.answered.happened() {
+		c.firstAnswer = after
+		c.answered.happen()
+	}
 }
 
 // handshakeError explains a handshake that failed for another reason than the host key's.

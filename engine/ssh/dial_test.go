@@ -441,6 +441,11 @@ func startAgent(t *testing.T, keys ...any) string {
 			t.Fatal(err)
 		}
 	}
+	return serveAgent(t, ring)
+}
+
+func serveAgent(t *testing.T, ring agent.Agent) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "agent") // short: socket paths are limited
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 type distant interface {
 	ssh.Runner
 	RoundTrip(ctx context.Context) (time.Duration, error)
+	FirstAnswer(ctx context.Context) (time.Duration, error)
 	Beside() (*ssh.Client, error)
 }
 
@@ -26,7 +27,8 @@ type distant interface {
 // one moves 20 MiB at most. So what decides is the amount, not the distance, as long as there is one.
 type width struct {
 	trip    time.Duration // shortest round trip for which it is worth it
-	first   int64         // bytes that the first connection moves meanwhile
+	pack    time.Duration // shortest round trip for which a download's small files are packed
+	first   int64         // bytes that each connection moves meanwhile
 	part    int64         // bytes of a piece or stretch of a large file
 	chunk   int64         // bytes of small files that a download asks a command for at a time
 	large   int64         // bytes from which on a file is moved by commands of its own; 0 is never
@@ -34,14 +36,20 @@ type width struct {
 	each    int64         // bytes for which one more connection is made
 	most    int           // further connections
 	greet   int           // of them, in their handshake at a time: sshd drops some from the eleventh on
+	early   int           // of them, that a download makes while the first one is made, before it knows its bytes
+	late    time.Duration // for which the end waits for the logins of those
 	at      int           // commands at a time on each
 	spill   int64         // bytes of a download that may wait for those before them
 }
 
+// packTrip is the round trip from which on a connection, with 2 MiB in each, carries less than gzip packs of what
+// does not compress, 42 MB/s; of text it packs ten times as much.
+const packTrip = 50 * time.Millisecond
+
 func defaultWidth() width {
 	return width{
-		trip: 15 * time.Millisecond, first: 8 << 20, part: 4 << 20, chunk: 1 << 20, large: 32 << 20, stretch: 64 << 20, each: 4 << 20,
-		most: 11, greet: 8, at: 3, spill: 256 << 20,
+		trip: 15 * time.Millisecond, pack: packTrip, first: 8 << 20, part: 4 << 20, chunk: 1 << 20, large: 32 << 20, stretch: 64 << 20, each: 4 << 20,
+		most: 11, greet: 8, early: 4, late: 500 * time.Millisecond, at: 3, spill: 256 << 20,
 	}
 }
 
@@ -49,17 +57,31 @@ func defaultWidth() width {
 func (w width) isLarge(size int64) bool { return w.large > 0 && size >= w.large }
 
 // further is how many connections are made for so many bytes.
-func (w width) further(bytes int64) int64 { return min(int64(w.most), bytes/w.each) }
+func (w width) further(bytes int64) int {
+	if w.most == 0 {
+		return 0
+	}
+	return int(max(0, min(int64(w.most), bytes/w.each)))
+}
 
 // isFar says whether runner makes further connections and its node is far enough for them. It connects, and
 // the handshake tells.
 func (w width) isFar(ctx context.Context, runner ssh.Runner) (bool, error) {
+	trip, err := w.roundTrip(ctx, runner)
+	return err == nil && trip > 0, err
+}
+
+// roundTrip returns the round trip to a node that isFar, and 0 for any other.
+func (w width) roundTrip(ctx context.Context, runner ssh.Runner) (time.Duration, error) {
 	far, ok := runner.(distant)
 	if !ok || w.most == 0 {
-		return false, nil
+		return 0, nil
 	}
 	trip, err := far.RoundTrip(ctx)
-	return err == nil && trip >= w.trip, err
+	if err != nil || trip < w.trip {
+		return 0, err
+	}
+	return trip, nil
 }
 
 // A job moves a part of a transfer by one command on whatever connection it is given. It must be safe to
@@ -71,32 +93,34 @@ type job struct {
 }
 
 // A crew does jobs on the first connection and on further ones, as many as come up. What a connection
-// that breaks had taken is done by another one.
+// that breaks had taken is done by another one. Connections may be made before there are jobs.
 type crew struct {
-	width  width
-	node   ssh.Runner
-	cancel context.CancelFunc
-	hands  sync.WaitGroup // further connections
+	width    width
+	node     ssh.Runner
+	ctx      context.Context // of the jobs
+	cancel   context.CancelFunc
+	greeting chan struct{}  // has one for each handshake that runs
+	hands    sync.WaitGroup // further connections
+
+	early    context.Context // of the handshakes that run while the first connection is made
+	cutEarly context.CancelFunc
 
 	mu      sync.Mutex
 	changed sync.Cond
+	hired   int // further connections that were begun
+	given   bool
 	todo    []job
 	taken   int
 	err     error
 }
 
-// newCrew begins to make connections for so many bytes; for 0 the first one does all. finish must be called.
-func newCrew(ctx context.Context, w width, node ssh.Runner, todo []job, bytes int64) *crew {
-	ctx, cancel := context.WithCancel(ctx)
-	c := &crew{width: w, node: node, cancel: cancel, todo: todo}
+// newCrew returns one without jobs. stop must be called.
+func newCrew(ctx context.Context, w width, node ssh.Runner) *crew {
+	c := &crew{width: w, node: node, greeting: make(chan struct{}, max(w.greet, 1))}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	c.early, c.cutEarly = context.WithCancel(ctx)
 	c.changed.L = &c.mu
-	context.AfterFunc(ctx, c.wake)
-	if far, ok := node.(distant); ok && bytes > 0 {
-		greeting := make(chan struct{}, w.greet)
-		for range w.further(bytes) {
-			c.hands.Go(func() { c.connect(ctx, far, greeting) })
-		}
-	}
+	context.AfterFunc(c.ctx, c.wake)
 	return c
 }
 
@@ -106,21 +130,64 @@ func (c *crew) wake() {
 	c.changed.Broadcast()
 }
 
+// hireEarly makes so many further connections while the first one is made, if there is none yet and the node takes so
+// long to answer that it must be far.
+func (c *crew) hireEarly(count int) {
+	far, ok := c.node.(distant)
+	if !ok || min(count, c.width.most) == 0 {
+		return
+	}
+	c.hands.Go(func() {
+		if answer, err := far.FirstAnswer(c.ctx); err == nil && answer >= 2*c.width.trip {
+			c.begin(count, c.early)
+		}
+	})
+}
+
+// hire makes further connections for so many bytes, beyond those that the ones that there are move until then.
+func (c *crew) hire(bytes int64) {
+	c.mu.Lock()
+	count := c.hired + c.width.further(bytes-int64(c.hired)*c.width.first)
+	c.mu.Unlock()
+	c.begin(count, c.ctx)
+}
+
+// begin begins to make further connections until there are so many.
+func (c *crew) begin(count int, handshake context.Context) {
+	far, ok := c.node.(distant)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ; c.hired < min(count, c.width.most); c.hired++ {
+		c.hands.Go(func() { c.connect(far, handshake) })
+	}
+}
+
+// give gives it all its jobs.
+func (c *crew) give(todo []job) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.given, c.todo = true, todo
+	c.changed.Broadcast()
+}
+
 // connect makes a connection and works on it. Whatever is wrong with it, the others go on.
-func (c *crew) connect(ctx context.Context, far distant, greeting chan struct{}) {
+func (c *crew) connect(far distant, handshake context.Context) {
 	select {
-	case greeting <- struct{}{}:
-	case <-ctx.Done():
+	case c.greeting <- struct{}{}:
+	case <-c.ctx.Done():
 		return
 	}
 	node, err := far.Beside()
 	if err == nil {
 		defer node.Close()
-		err = node.Connect(ctx)
+		err = node.Connect(handshake)
 	}
-	<-greeting
+	<-c.greeting
 	if err == nil {
-		_ = c.work(ctx, node)
+		_ = c.work(c.ctx, node)
 	}
 }
 
@@ -163,7 +230,7 @@ func (c *crew) take(ctx context.Context) (job, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer context.AfterFunc(ctx, c.wake)()
-	for ctx.Err() == nil && c.err == nil && (len(c.todo) > 0 || c.taken > 0) {
+	for ctx.Err() == nil && c.err == nil && (!c.given || len(c.todo) > 0 || c.taken > 0) {
 		if len(c.todo) > 0 && (c.todo[0].ready == nil || c.todo[0].ready()) {
 			j := c.todo[0]
 			c.todo = c.todo[1:]
@@ -210,10 +277,13 @@ func (c *crew) finish(ctx context.Context) error {
 	return nil
 }
 
-// stop ends all that the crew does.
+// stop ends all that the crew does. Handshakes that are as old as that of the first connection are about to end, and
+// may do so: a server holds it against a client when it goes without having logged in (sshd's PerSourcePenalties).
 func (c *crew) stop() {
 	c.cancel()
+	defer time.AfterFunc(c.width.late, c.cutEarly).Stop()
 	c.hands.Wait()
+	c.cutEarly()
 }
 
 // isConnection says whether an error is about the way to the node, and not about what is moved.

@@ -126,14 +126,18 @@ func (d *fetch) rounds(ctx context.Context, again retry) error {
 func (d *fetch) round(ctx context.Context, b *backoff) error {
 	steps := d.steps
 	d.head, d.list, d.tried = head{}, nil, maps.Clone(d.attempts)
-	var err error
-	if d.far, err = d.width.isFar(ctx, d.runner); err != nil {
+	crew := newCrew(ctx, d.width, d.runner)
+	defer crew.stop()
+	crew.hireEarly(d.width.early)
+	trip, err := d.width.roundTrip(ctx, d.runner)
+	if err != nil {
 		return err
 	}
+	d.far, d.pack = trip > 0, trip >= d.width.pack
 	d.soon = d.sumsSoon()
-	c := converse(ctx, d.runner, downloadScript(d.remote, d.far, d.soon))
+	c := converse(ctx, d.runner, downloadScript(d.remote, d.far, d.pack, d.soon))
 	d.stderr = &c.stderr
-	err = d.exchange(ctx, c, b)
+	err = d.exchange(ctx, c, crew, b)
 	var broken *streamError
 	stop := err != nil && (!errors.As(err, &broken) || errors.Is(err, errProtocol))
 	runErr := c.end(stop)
@@ -158,7 +162,7 @@ func (d *fetch) round(ctx context.Context, b *backoff) error {
 
 // exchange holds the conversation. Its error is a *streamError when the node's bytes ended too
 // early or were not what they should be; then the end of the command says more.
-func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err error) {
+func (d *fetch) exchange(ctx context.Context, c *conversation, crew *crew, b *backoff) (err error) {
 	if d.head, err = readHead(c.out); err != nil {
 		return &streamError{err}
 	}
@@ -201,11 +205,10 @@ func (d *fetch) exchange(ctx context.Context, c *conversation, b *backoff) (err 
 	c.tell(func(w *bufio.Writer) error { return f.ask(ctx, w, p.rests) })
 	late := d.sumLate(ctx, p)
 	defer late.stop()
-	bytes := p.bytes
-	if !d.far {
-		bytes = 0 // on the one connection that there is
+	if d.far {
+		crew.hire(p.bytes)
 	}
-	crew := newCrew(ctx, d.width, d.runner, jobs, bytes)
+	crew.give(jobs)
 	beside := make(chan error, 1)
 	go func() { beside <- crew.finish(ctx) }()
 	if err = d.receive(ctx, c.out, p.rests, f); err == nil {

@@ -36,9 +36,9 @@ func (d *fetch) newFeed(from *pool[*entry]) *feed {
 // ask writes what sendScript reads. stop ends it.
 func (f *feed) ask(ctx context.Context, w *bufio.Writer, rests []*rest) error {
 	defer context.AfterFunc(ctx, f.stop)()
-	most, bytes := chunkNames, f.fetch.width.chunk
+	most := chunkNames
 	if !f.fetch.far {
-		most, bytes = sumsAtOnce, math.MaxInt64
+		most = sumsAtOnce
 	}
 	fmt.Fprintf(w, "%d\n", most)
 	for _, r := range rests {
@@ -46,11 +46,10 @@ func (f *feed) ask(ctx context.Context, w *bufio.Writer, rests []*rest) error {
 	}
 	padding := len(rests) % most // of a chunk that is not full
 	for f.room() {
-		chunk := f.pool.take(most-padding, bytes)
+		chunk := f.next(most - padding)
 		if len(chunk) == 0 {
 			break
 		}
-		f.begin(chunk)
 		if f.fetch.far {
 			w.WriteString(strings.Repeat("\x00", most-padding-len(chunk)))
 		}
@@ -65,9 +64,29 @@ func (f *feed) ask(ctx context.Context, w *bufio.Writer, rests []*rest) error {
 	return w.Flush()
 }
 
-// room waits until more may be asked for, and says no when that makes no sense any more. What a connection
-// carries grows with each round trip while it is fresh, and so does what is asked of it: in the end the others
-// would have to wait for all that it was given.
+// next takes the next chunk, of so many names at most. What a connection carries grows with each round trip while it is
+// fresh, and so does what is asked of it: in the end the others would have to wait for all that it was given.
+func (f *feed) next(most int) []*entry {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	bytes := int64(math.MaxInt64)
+	if f.fetch.far {
+		whole := f.fetch.width.chunk
+		bytes = min(whole, max(whole/8, f.delivered))
+	}
+	chunk := f.pool.take(most, bytes)
+	if len(chunk) == 0 {
+		return nil
+	}
+	for _, e := range chunk {
+		f.want[f.fetch.nodeName(e)] = e
+		f.asked += e.cost()
+	}
+	f.ends = append(f.ends, f.asked)
+	return chunk
+}
+
+// room waits until more may be asked for, and says no when that makes no sense any more.
 func (f *feed) room() bool {
 	const mostChunks = 4 // twice what a channel carries in a round trip
 	f.mu.Lock()
@@ -77,16 +96,6 @@ func (f *feed) room() bool {
 		f.moved.Wait()
 	}
 	return !f.stopped
-}
-
-func (f *feed) begin(chunk []*entry) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, e := range chunk {
-		f.want[f.fetch.nodeName(e)] = e
-		f.asked += e.cost()
-	}
-	f.ends = append(f.ends, f.asked)
 }
 
 // entryOf returns the entry that a name on the node means, if it was asked for and has not arrived.

@@ -136,6 +136,7 @@ export LC_ALL=C l nl
 // command cost most.
 const zipScript = `zip=
 [ $far = 0 ] || ! command -v gzip >/dev/null || zip='gzip -1'
+export zip
 `
 
 // listScript lists the folder in which the shell is, or the one file $p. Names without a newline
@@ -177,11 +178,12 @@ printf "end\000"'
 export hash sum sums
 `
 
-// sendScript reads how many names make a chunk and then names, each ended by NUL: "+OFFSET:LENGTH:./name" for a
-// part of a file, which comes first and raw, in exactly LENGTH bytes whatever happens to the file meanwhile;
-// "./name" for whole files and links, of which those of a chunk come as a tar archive behind their sums; and
-// nothing, which fills a chunk up. GNU tar takes a backslash in a name for an escape unless told otherwise, and
-// writes 10 kB at a time, which is little for a client that is near; for one that is far it fills up less.
+// sendScript sets $send, which sends what its arguments name, a chunk: "+OFFSET:LENGTH:./name" for a part of a file, which
+// comes first and raw, in exactly LENGTH bytes whatever happens to the file meanwhile; "./name" for whole files and
+// links, which come as a tar archive behind their sums, both packed where $pack says so; and nothing, which fills a
+// chunk up. GNU tar takes a backslash
+// in a name for an escape unless told otherwise, and writes 10 kB at a time, which is little for a client that is
+// near; for one that is far it fills up less.
 const sendScript = `t=-cf
 [ $kind = f ] && t=-chf
 u=
@@ -189,9 +191,7 @@ case $(tar --version 2>/dev/null) in *GNU*)
 	u=--no-unquote
 	[ $far = 1 ] || u='--no-unquote -b 128' ;;
 esac
-export t u
-read -r many
-xargs -0 -n "$many" sh -c 'while [ $# -gt 0 ]; do
+send='while [ $# -gt 0 ]; do
 	case $1 in
 	+*)
 		s=${1#+}
@@ -202,18 +202,40 @@ xargs -0 -n "$many" sh -c 'while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ $# -eq 0 ] || { eval "$sums"; exec tar $u $t - "$@"; }' sh
+[ $# -gt 0 ] || exit 0
+if [ -n "$pack" ]; then
+	{ eval "$sums"; tar $u $t - "$@"; } | $zip
+else
+	eval "$sums"
+	exec tar $u $t - "$@"
+fi'
+[ $pack = 1 ] && [ -n "$zip" ] || pack=
+export t u pack
+`
+
+// askedScript reads how many names make a chunk and then names, each ended by NUL, and sends the chunks.
+const askedScript = `read -r many
+xargs -0 -n "$many" sh -c "$send" sh
 `
 
 // downloadScript lists, with the sums of files of less than so many bytes, and then sends.
-func downloadScript(remote remotePath, far bool, soon int64) string {
-	return fmt.Sprintf("far=%d\nsoon=%d\np=%s\n", oneIf(far), (soon+511)/512, ssh.QuotePath(remote.path)) +
-		headScript + startScript + zipScript + sumScript + listScript + sendScript
+func downloadScript(remote remotePath, far, pack bool, soon int64) string {
+	return fmt.Sprintf("far=%d\npack=%d\nsoon=%d\np=%s\n", oneIf(far), oneIf(pack), (soon+511)/512, ssh.QuotePath(remote.path)) +
+		headScript + startScript + zipScript + sumScript + listScript + sendScript + askedScript
 }
 
-// smallScript is for a command that only sends small files, to a client that is far.
-func smallScript(remote remotePath) string {
-	return "far=1\np=" + ssh.QuotePath(remote.path) + "\n" + headScript + startScript + sumScript + sendScript
+// smallScript is for a command that only sends small files, to a client that is far. Its first chunk needs not be asked
+// for: what a command reads reaches it a round trip after it has begun.
+func smallScript(remote remotePath, pack bool, first []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "far=1\npack=%d\np=%s\n", oneIf(pack), ssh.QuotePath(remote.path))
+	b.WriteString(headScript + startScript + zipScript + sumScript + sendScript)
+	b.WriteString(`sh -c "$send" sh`)
+	for _, name := range first {
+		b.WriteString(" " + ssh.Quote("./"+name))
+	}
+	b.WriteString("\n" + askedScript)
+	return b.String()
 }
 
 // sumsScript sums the files whose names it reads, so many at a time, in the folder of a head. To a node that is

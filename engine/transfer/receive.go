@@ -3,6 +3,7 @@ package transfer
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // receive reads what the node sends in answer to a feed: rests, then archives.
@@ -29,6 +32,7 @@ func (d *fetch) receive(ctx context.Context, r *bufio.Reader, rests []*rest, f *
 }
 
 func (d *fetch) receiveArchives(ctx context.Context, r *bufio.Reader, f *feed, w *writers) error {
+	var u unpacker
 	for {
 		more, err := nextArchive(r)
 		switch {
@@ -37,38 +41,80 @@ func (d *fetch) receiveArchives(ctx context.Context, r *bufio.Reader, f *feed, w
 		case !more:
 			return nil
 		}
-		if err := readSums(r, func(name string, sum digest) {
+		chunk, err := u.open(r)
+		if err != nil {
+			return &streamError{err}
+		}
+		if err := readSums(chunk, func(name string, sum digest) {
 			if e, ok := f.entryOf(name); ok && e.isFile() {
 				e.hash, e.hashed = sum, true
 			}
 		}); err != nil {
 			return &streamError{err}
 		}
-		if err := d.receiveArchive(ctx, tar.NewReader(r), f, w); err != nil {
+		if err := d.receiveArchive(ctx, tar.NewReader(chunk), f, w); err != nil {
 			return err
+		}
+		if err := u.close(); err != nil {
+			return &streamError{err}
 		}
 		f.chunkEnds()
 	}
 }
 
-// nextArchive skips what is left of an archive, which is filled up with zeros to blocks of 512
-// bytes, and says whether another one follows.
+// An unpacker reads chunks, each of which may be packed.
+type unpacker struct {
+	zip   *gzip.Reader
+	plain *bufio.Reader // what zip has unpacked
+	used  bool          // by the present chunk
+}
+
+// open returns the content of the chunk with which r goes on.
+func (u *unpacker) open(r *bufio.Reader) (*bufio.Reader, error) {
+	start, _ := r.Peek(2)
+	if u.used = string(start) == "\x1f\x8b"; !u.used { // a sum begins otherwise
+		return r, nil
+	}
+	var err error
+	if u.zip == nil {
+		u.zip, err = gzip.NewReader(r)
+		u.plain = bufio.NewReaderSize(u.zip, copyBuffer)
+	} else {
+		err = u.zip.Reset(r)
+		u.plain.Reset(u.zip)
+	}
+	if err != nil {
+		return nil, err
+	}
+	u.zip.Multistream(false)
+	return u.plain, nil
+}
+
+// close reads the rest of what is packed, which its sum follows.
+func (u *unpacker) close() error {
+	if !u.used {
+		return nil
+	}
+	_, err := io.Copy(io.Discard, u.plain)
+	return err
+}
+
+// nextArchive skips what is left of an archive, which is filled up with zeros, and says whether another one follows.
 func nextArchive(r *bufio.Reader) (bool, error) {
-	const block = 512
 	for {
-		b, err := r.Peek(block)
-		if len(b) == 0 && errors.Is(err, io.EOF) {
+		_, err := r.Peek(1) // what is packed may be short
+		switch {
+		case errors.Is(err, io.EOF):
 			return false, nil
-		}
-		for i := range b {
-			if b[i] != 0 {
-				return true, nil
-			}
-		}
-		if err != nil {
+		case err != nil:
 			return false, io.ErrUnexpectedEOF
 		}
-		_, _ = r.Discard(block)
+		b, _ := r.Peek(r.Buffered())
+		content := bytes.TrimLeft(b, "\x00")
+		_, _ = r.Discard(len(b) - len(content))
+		if len(content) > 0 {
+			return true, nil
+		}
 	}
 }
 

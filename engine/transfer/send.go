@@ -131,7 +131,7 @@ func (u *sending) script() string {
 
 // send writes the archive. The last of it waits until the node has said where things go, so that an
 // attempt after a lost connection puts them into the same place.
-func (u *sending) send(ctx context.Context, w *bufio.Writer, known <-chan struct{}, stderr *tail) error {
+func (u *sending) send(ctx context.Context, crew *crew, w *bufio.Writer, known <-chan struct{}, stderr *tail) error {
 	out := newPacker(w, u.pack)
 	tw := tar.NewWriter(&watchedWriter{ctx: ctx, w: out, stderr: stderr})
 	buf := make([]byte, copyBuffer)
@@ -146,13 +146,11 @@ func (u *sending) send(ctx context.Context, w *bufio.Writer, known <-chan struct
 	beside := make(chan error, 1)
 	helped := false
 	go func() {
-		c := u.gather(ctx, s, known, stderr)
-		if c == nil {
+		if helped = u.gather(ctx, crew, s, known, stderr); helped {
+			beside <- crew.finish(ctx)
+		} else {
 			beside <- nil
-			return
 		}
-		helped = true
-		beside <- c.finish(ctx)
 	}()
 	err := u.sendItems(tw, s.first, buf, u.count)
 	for err == nil && !s.small.isEmpty() {

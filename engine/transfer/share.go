@@ -31,13 +31,22 @@ func (d *fetch) share(p *plan) []job {
 // isLarge says whether a file is moved by commands of its own.
 func (d *fetch) isLarge(e *entry) bool { return e.isFile() && d.width.isLarge(e.size) }
 
+// firstNames is how many names are in the first chunk of a further connection: a command that is longer than what a server
+// takes at once costs a round trip more.
+const firstNames = 64
+
 // bringSmall fetches small files by a command of their own, as long as there are some.
 func (d *fetch) bringSmall(ctx context.Context, runner ssh.Runner, from *pool[*entry]) error {
-	if from.isEmpty() {
+	f := d.newFeed(from)
+	first := f.next(firstNames)
+	if len(first) == 0 {
 		return nil
 	}
-	f := d.newFeed(from)
-	c := converse(ctx, runner, smallScript(d.remote))
+	var names []string
+	for _, e := range first {
+		names = append(names, d.nodeName(e))
+	}
+	c := converse(ctx, runner, smallScript(d.remote, d.pack, names))
 	c.tell(func(w *bufio.Writer) error { return f.ask(ctx, w, nil) })
 	_, err := readHead(c.out)
 	if err != nil {

@@ -49,38 +49,32 @@ func (u *sending) split() *split {
 	return s
 }
 
-// gather begins to send beside the archive what commands of their own can: large files, and, where the node is
+// gather has the crew send beside the archive what commands of their own can: large files, and, where the node is
 // far, small ones as long as there are some. Further connections are made at once, and work begins when the node
-// has said where to. It returns nil where there is nothing for them to do.
-func (u *sending) gather(ctx context.Context, s *split, known <-chan struct{}, stderr *tail) *crew {
+// has said where to. It says no where there is nothing to do for a crew.
+func (u *sending) gather(ctx context.Context, crew *crew, s *split, known <-chan struct{}, stderr *tail) bool {
 	if len(s.large) == 0 && s.bytes < u.width.each {
-		return nil
+		return false
 	}
 	far, err := u.width.isFar(ctx, u.runner)
 	if err != nil || !far && len(s.large) == 0 {
-		return nil
+		return false
 	}
-	jobs, bytes := u.jobs(s, far, stderr), int64(0)
 	if far {
-		bytes = s.bytes
+		crew.hire(s.bytes)
 	}
-	for i := range jobs {
-		jobs[i].ready = func() bool { return isClosed(known) && u.stage != "" }
-	}
-	c := newCrew(ctx, u.width, u.runner, jobs, bytes)
 	select {
 	case <-known:
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil || u.stage == "" {
-		c.stop()
-		return nil
+		return false
 	}
 	for _, it := range s.large {
 		it.beside = true
 	}
-	c.wake()
-	return c
+	crew.give(u.jobs(s, far, stderr))
+	return true
 }
 
 func isClosed(c <-chan struct{}) bool {

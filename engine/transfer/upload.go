@@ -62,9 +62,12 @@ func uploadOver(ctx context.Context, runner ssh.Runner, req UploadRequest, again
 		return Result{}, err
 	}
 	u := &sending{runner: runner, req: req, width: w, remote: resolveRemote(req.RemoteDir, req.Remote)}
-	err := u.collectAndConnect(ctx)
+	crew := newCrew(ctx, w, runner)
+	err := u.collectAndConnect(ctx, crew)
 	if err == nil {
-		err = u.attempts(ctx, again)
+		err = u.attempts(ctx, crew, again)
+	} else {
+		crew.stop()
 	}
 	u.result.Duration = time.Since(start)
 	return u.result, err
@@ -103,7 +106,7 @@ type item struct {
 }
 
 // collectAndConnect lists what is to be sent while the connection is made.
-func (u *sending) collectAndConnect(ctx context.Context) error {
+func (u *sending) collectAndConnect(ctx context.Context, crew *crew) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	far, connected := false, make(chan error, 1)
@@ -113,7 +116,9 @@ func (u *sending) collectAndConnect(ctx context.Context) error {
 		connected <- err
 	}()
 	err := u.collect()
-	if err != nil {
+	if err == nil {
+		crew.hireEarly(u.width.further(u.split().bytes))
+	} else {
 		cancel()
 	}
 	if other := <-connected; err == nil && !isLost(other) { // which attempts see to
@@ -214,11 +219,12 @@ func (u *sending) localFault(name string, err error) error {
 	return &fault.Error{Kind: fault.Transfer, Op: "upload", Target: name, Err: errors.New(reasonOf(err))}
 }
 
-// attempts runs the upload until it is done or the connection stays away.
-func (u *sending) attempts(ctx context.Context, again retry) error {
+// attempts runs the upload until it is done or the connection stays away. The crew is that of the first attempt.
+func (u *sending) attempts(ctx context.Context, crew *crew, again retry) error {
 	b := newBackoff(again)
-	for {
-		err := u.attempt(ctx, b)
+	for ; ; crew = newCrew(ctx, u.width, u.runner) {
+		err := u.attempt(ctx, crew, b)
+		crew.stop()
 		switch {
 		case err == nil:
 			return nil
@@ -249,7 +255,7 @@ func (u *sending) attempts(ctx context.Context, again retry) error {
 var errNoGzip = errors.New("the node has no gzip")
 
 // attempt is one command on the node: it says where things go, takes an archive, and checks it.
-func (u *sending) attempt(ctx context.Context, b *backoff) error {
+func (u *sending) attempt(ctx context.Context, crew *crew, b *backoff) error {
 	u.mu.Lock()
 	u.result, u.stage = Result{Target: u.result.Target}, ""
 	u.progress = progress{sink: u.req.Report, step: u.req.Step, total: u.total}
@@ -258,7 +264,7 @@ func (u *sending) attempt(ctx context.Context, b *backoff) error {
 	known := make(chan struct{})
 	var sendErr error
 	c.tell(func(w *bufio.Writer) error {
-		sendErr = u.send(ctx, w, known, &c.stderr)
+		sendErr = u.send(ctx, crew, w, known, &c.stderr)
 		return sendErr
 	})
 	dest, err := readRecord(c.out, 0)

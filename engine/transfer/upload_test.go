@@ -241,9 +241,9 @@ func TestUploadOfAChangingFile(t *testing.T) {
 	u := &sending{runner: node, req: UploadRequest{Local: "f", LocalDir: dir}, remote: resolveRemote("", "to")}
 	must(t, u.collect())
 	must(t, os.WriteFile(filepath.Join(dir, "f"), []byte("short"), 0o600))
-	wantKind(t, u.attempts(t.Context(), quickRetry()), fault.Transfer, "it changed while it was sent")
+	wantKind(t, u.attempts(t.Context(), newCrew(t.Context(), u.width, node), quickRetry()), fault.Transfer, "it changed while it was sent")
 	must(t, os.WriteFile(filepath.Join(dir, "f"), make([]byte, 5000), 0o600))
-	wantKind(t, u.attempts(t.Context(), quickRetry()), fault.Transfer, "it changed while it was sent")
+	wantKind(t, u.attempts(t.Context(), newCrew(t.Context(), u.width, node), quickRetry()), fault.Transfer, "it changed while it was sent")
 	diffTree(t, node.Home, tree{})
 }
 

@@ -21,7 +21,7 @@ import (
 func smallWidth() width {
 	return width{
 		trip: time.Millisecond, first: 128 << 10, part: 128 << 10, chunk: 64 << 10, large: 256 << 10, stretch: 256 << 10, each: 128 << 10,
-		most: 3, greet: 2, at: 2, spill: 512 << 10,
+		most: 3, greet: 2, early: 2, late: time.Minute, at: 2, spill: 512 << 10,
 	}
 }
 
@@ -53,13 +53,16 @@ func TestWideDownload(t *testing.T) {
 	tests := []struct {
 		name     string
 		options  enginetest.Options
+		pack     time.Duration
 		refuse   bool
 		min, max int // connections
 	}{
-		{"several connections", enginetest.Options{}, false, 2, 4},
-		{"busybox", enginetest.Options{Busybox: true}, false, 2, 4},
-		{"no more than one connection", enginetest.Options{}, true, 1, 1},
-		{"one session on each", enginetest.Options{MaxSessions: 1}, false, 3, 30},
+		{"several connections", enginetest.Options{}, 0, false, 2, 4},
+		{"not packed", enginetest.Options{}, time.Hour, false, 2, 4},
+		{"without gzip", enginetest.Options{Without: []string{"gzip"}}, 0, false, 2, 4},
+		{"busybox", enginetest.Options{Busybox: true}, 0, false, 2, 4},
+		{"no more than one connection", enginetest.Options{}, 0, true, 1, 1},
+		{"one session on each", enginetest.Options{MaxSessions: 1}, 0, false, 3, 30},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -68,7 +71,9 @@ func TestWideDownload(t *testing.T) {
 			want.write(t, filepath.Join(s.Home, "r"))
 			proxy.Refuse(tt.refuse)
 			dir := t.TempDir()
-			res, err := downloadOver(t.Context(), node, Request{Remote: "r", Local: "to", LocalDir: dir}, patientRetry(), smallWidth())
+			wide := smallWidth()
+			wide.pack = tt.pack
+			res, err := downloadOver(t.Context(), node, Request{Remote: "r", Local: "to", LocalDir: dir}, patientRetry(), wide)
 			must(t, err)
 			diffTree(t, dir, under("to", want))
 			if total := want.bytes(); res.Files != len(want) || res.Bytes != total {
@@ -77,13 +82,71 @@ func TestWideDownload(t *testing.T) {
 			if n := proxy.Accepted(); n < tt.min || n > tt.max {
 				t.Errorf("got %d connections, want %d to %d", n, tt.min, tt.max)
 			}
-			one, err := downloadOver(t.Context(), node, Request{Remote: "r/large", Local: "one", LocalDir: dir}, patientRetry(), smallWidth())
+			one, err := downloadOver(t.Context(), node, Request{Remote: "r/large", Local: "one", LocalDir: dir}, patientRetry(), wide)
 			must(t, err)
 			if b, err := os.ReadFile(filepath.Join(dir, "one")); string(b) != want["large"] || err != nil || one.Files != 1 {
 				t.Errorf("one file: got %d bytes, %+v, %v", len(b), one, err)
 			}
 		})
 	}
+}
+
+// Further connections are made while the first one still logs in, for a download before there is a listing.
+func TestEarlyConnections(t *testing.T) {
+	t.Parallel()
+	want := wideTree()
+	for _, up := range []bool{false, true} {
+		t.Run(fmt.Sprintf("up %t", up), func(t *testing.T) {
+			t.Parallel()
+			s := enginetest.OpenSSH(t, enginetest.Options{})
+			proxy := enginetest.NewProxy(t, s.Addr)
+			proxy.Delay(2 * time.Millisecond)
+			c := s.ClientVia(t, proxy)
+			node := &besides{t, c, proxy, 2}
+			dir := t.TempDir()
+			if up {
+				want.write(t, filepath.Join(dir, "r"))
+				_, err := uploadOver(t.Context(), node, UploadRequest{Local: "r", LocalDir: dir, Remote: "to"}, patientRetry(), smallWidth())
+				must(t, err)
+				diffTree(t, s.Home, under("to", want))
+			} else {
+				want.write(t, filepath.Join(s.Home, "r"))
+				_, err := downloadOver(t.Context(), node, Request{Remote: "r", Local: "to", LocalDir: dir}, patientRetry(), smallWidth())
+				must(t, err)
+				diffTree(t, dir, under("to", want))
+			}
+		})
+	}
+}
+
+// A besides tells that it has logged in once so many further connections are made.
+type besides struct {
+	t *testing.T
+	*ssh.Client
+	proxy   *enginetest.Proxy
+	further int
+}
+
+func (b *besides) RoundTrip(ctx context.Context) (time.Duration, error) {
+	trip, err := b.Client.RoundTrip(ctx)
+	enginetest.Until(b.t, "further connections are made", func() bool { return b.proxy.Accepted() > b.further })
+	return trip, err
+}
+
+// Where there is little to fetch nothing needs the further connections. They log in all the same: a server locks out who
+// goes before that too often.
+func TestEarlyConnectionsOfALittleDownload(t *testing.T) {
+	t.Parallel()
+	s := enginetest.OpenSSH(t, enginetest.Options{})
+	proxy := enginetest.NewProxy(t, s.Addr)
+	proxy.Delay(2 * time.Millisecond)
+	tree{"f": "F"}.write(t, s.Home)
+	dir := t.TempDir()
+	node := &besides{t, s.ClientVia(t, proxy), proxy, smallWidth().early}
+	_, err := downloadOver(t.Context(), node, Request{Remote: "f", LocalDir: dir}, patientRetry(), smallWidth())
+	must(t, err)
+	diffTree(t, dir, tree{"f": "F"})
+	enginetest.Until(t, "all have logged in", func() bool { return strings.Count(s.Log(), "Accepted publickey") == 1+smallWidth().early })
 }
 
 func under(dir string, tr tree) tree {
