@@ -27,10 +27,9 @@ type distant interface {
 // one moves 20 MiB at most. So what decides is the amount, not the distance, as long as there is one.
 type width struct {
 	trip    time.Duration // shortest round trip for which it is worth it
-	pack    time.Duration // shortest round trip for which a download's small files are packed
 	first   int64         // bytes that each connection moves meanwhile
 	part    int64         // bytes of a piece or stretch of a large file
-	chunk   int64         // bytes of small files that a download asks a command for at a time
+	asked   int64         // bytes of small files that a download asks a command for at most before they have come
 	large   int64         // bytes from which on a file is moved by commands of its own; 0 is never
 	stretch int64         // bytes of a large file that one command of an upload moves where the node is near
 	each    int64         // bytes for which one more connection is made
@@ -42,13 +41,9 @@ type width struct {
 	spill   int64         // bytes of a download that may wait for those before them
 }
 
-// packTrip is the round trip from which on a connection, with 2 MiB in each, carries less than gzip packs of what
-// does not compress, 42 MB/s; of text it packs ten times as much.
-const packTrip = 50 * time.Millisecond
-
 func defaultWidth() width {
 	return width{
-		trip: 15 * time.Millisecond, pack: packTrip, first: 8 << 20, part: 4 << 20, chunk: 1 << 20, large: 32 << 20, stretch: 64 << 20, each: 4 << 20,
+		trip: 15 * time.Millisecond, first: 8 << 20, part: 4 << 20, asked: 8 << 20, large: 32 << 20, stretch: 64 << 20, each: 4 << 20,
 		most: 11, greet: 8, early: 4, late: 500 * time.Millisecond, at: 3, spill: 256 << 20,
 	}
 }
@@ -67,21 +62,12 @@ func (w width) further(bytes int64) int {
 // isFar says whether runner makes further connections and its node is far enough for them. It connects, and
 // the handshake tells.
 func (w width) isFar(ctx context.Context, runner ssh.Runner) (bool, error) {
-	trip, err := w.roundTrip(ctx, runner)
-	return err == nil && trip > 0, err
-}
-
-// roundTrip returns the round trip to a node that isFar, and 0 for any other.
-func (w width) roundTrip(ctx context.Context, runner ssh.Runner) (time.Duration, error) {
 	far, ok := runner.(distant)
 	if !ok || w.most == 0 {
-		return 0, nil
+		return false, nil
 	}
 	trip, err := far.RoundTrip(ctx)
-	if err != nil || trip < w.trip {
-		return 0, err
-	}
-	return trip, nil
+	return err == nil && trip >= w.trip, err
 }
 
 // A job moves a part of a transfer by one command on whatever connection it is given. It must be safe to

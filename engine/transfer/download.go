@@ -129,13 +129,12 @@ func (d *fetch) round(ctx context.Context, b *backoff) error {
 	crew := newCrew(ctx, d.width, d.runner)
 	defer crew.stop()
 	crew.hireEarly(d.width.early)
-	trip, err := d.width.roundTrip(ctx, d.runner)
-	if err != nil {
+	var err error
+	if d.far, err = d.width.isFar(ctx, d.runner); err != nil {
 		return err
 	}
-	d.far, d.pack = trip > 0, trip >= d.width.pack
 	d.soon = d.sumsSoon()
-	c := converse(ctx, d.runner, downloadScript(d.remote, d.far, d.pack, d.soon))
+	c := converse(ctx, d.runner, downloadScript(d.remote, d.far, d.soon))
 	d.stderr = &c.stderr
 	err = d.exchange(ctx, c, crew, b)
 	var broken *streamError

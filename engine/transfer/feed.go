@@ -10,7 +10,7 @@ import (
 )
 
 // chunkNames is how many names are in a chunk at most.
-const chunkNames = 512
+const chunkNames = 1024
 
 // A feed has one command send small files, in chunks. Where the node is far, several feeds share a pool, and each
 // asks for its next chunk as the ones before arrive.
@@ -64,17 +64,11 @@ func (f *feed) ask(ctx context.Context, w *bufio.Writer, rests []*rest) error {
 	return w.Flush()
 }
 
-// next takes the next chunk, of so many names at most. What a connection carries grows with each round trip while it is
-// fresh, and so does what is asked of it: in the end the others would have to wait for all that it was given.
+// next takes the next chunk, of so many names at most.
 func (f *feed) next(most int) []*entry {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	bytes := int64(math.MaxInt64)
-	if f.fetch.far {
-		whole := f.fetch.width.chunk
-		bytes = min(whole, max(whole/8, f.delivered))
-	}
-	chunk := f.pool.take(most, bytes)
+	chunk := f.pool.take(most, f.nextBytes())
 	if len(chunk) == 0 {
 		return nil
 	}
@@ -86,13 +80,23 @@ func (f *feed) next(most int) []*entry {
 	return chunk
 }
 
+// nextBytes is the size of the next chunk. What a connection carries grows with each round trip while it is fresh, and so
+// does what is asked of it, and towards the end it is less: the others would have to wait for all that it was given.
+// But each chunk costs the node half a dozen processes.
+func (f *feed) nextBytes() int64 {
+	if !f.fetch.far {
+		return math.MaxInt64
+	}
+	const others = 8 // for which something is left, each with half of its share
+	most, least := f.fetch.width.asked/4, f.fetch.width.asked/16
+	return min(most, max(least, min(f.delivered, f.pool.bytesLeft()/others)))
+}
+
 // room waits until more may be asked for, and says no when that makes no sense any more.
 func (f *feed) room() bool {
-	const mostChunks = 4 // twice what a channel carries in a round trip
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	chunk := f.fetch.width.chunk
-	for f.fetch.far && !f.stopped && f.asked-f.delivered > min(3*f.delivered, (mostChunks-1)*chunk) {
+	for f.fetch.far && !f.stopped && f.asked-f.delivered > min(3*f.delivered, f.fetch.width.asked*3/4) {
 		f.moved.Wait()
 	}
 	return !f.stopped

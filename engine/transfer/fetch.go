@@ -37,7 +37,6 @@ type fetch struct {
 	head     head
 	far      bool  // the node is; what commands read and answer is packed where it can be
 	zip      bool  // it is
-	pack     bool  // so far that small files are packed too, where the node can
 	soon     int64 // bytes below which the sum of a file comes with the listing; 0 is none
 	list     *listing
 	unlisted []string             // what the node could not list, in its words

@@ -136,7 +136,6 @@ export LC_ALL=C l nl
 // command cost most.
 const zipScript = `zip=
 [ $far = 0 ] || ! command -v gzip >/dev/null || zip='gzip -1'
-export zip
 `
 
 // listScript lists the folder in which the shell is, or the one file $p. Names without a newline
@@ -180,7 +179,7 @@ export hash sum sums
 
 // sendScript sets $send, which sends what its arguments name, a chunk: "+OFFSET:LENGTH:./name" for a part of a file, which
 // comes first and raw, in exactly LENGTH bytes whatever happens to the file meanwhile; "./name" for whole files and
-// links, which come as a tar archive behind their sums, both packed where $pack says so; and nothing, which fills a
+// links, which come as a tar archive behind their sums, and nothing, which fills a
 // chunk up. GNU tar takes a backslash
 // in a name for an escape unless told otherwise, and writes 10 kB at a time, which is little for a client that is
 // near; for one that is far it fills up less.
@@ -202,15 +201,8 @@ send='while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ $# -gt 0 ] || exit 0
-if [ -n "$pack" ]; then
-	{ eval "$sums"; tar $u $t - "$@"; } | $zip
-else
-	eval "$sums"
-	exec tar $u $t - "$@"
-fi'
-[ $pack = 1 ] && [ -n "$zip" ] || pack=
-export t u pack
+[ $# -eq 0 ] || { eval "$sums"; exec tar $u $t - "$@"; }'
+export t u
 `
 
 // askedScript reads how many names make a chunk and then names, each ended by NUL, and sends the chunks.
@@ -219,17 +211,16 @@ xargs -0 -n "$many" sh -c "$send" sh
 `
 
 // downloadScript lists, with the sums of files of less than so many bytes, and then sends.
-func downloadScript(remote remotePath, far, pack bool, soon int64) string {
-	return fmt.Sprintf("far=%d\npack=%d\nsoon=%d\np=%s\n", oneIf(far), oneIf(pack), (soon+511)/512, ssh.QuotePath(remote.path)) +
+func downloadScript(remote remotePath, far bool, soon int64) string {
+	return fmt.Sprintf("far=%d\nsoon=%d\np=%s\n", oneIf(far), (soon+511)/512, ssh.QuotePath(remote.path)) +
 		headScript + startScript + zipScript + sumScript + listScript + sendScript + askedScript
 }
 
 // smallScript is for a command that only sends small files, to a client that is far. Its first chunk needs not be asked
 // for: what a command reads reaches it a round trip after it has begun.
-func smallScript(remote remotePath, pack bool, first []string) string {
+func smallScript(remote remotePath, first []string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "far=1\npack=%d\np=%s\n", oneIf(pack), ssh.QuotePath(remote.path))
-	b.WriteString(headScript + startScript + zipScript + sumScript + sendScript)
+	b.WriteString("far=1\np=" + ssh.QuotePath(remote.path) + "\n" + headScript + startScript + sumScript + sendScript)
 	b.WriteString(`sh -c "$send" sh`)
 	for _, name := range first {
 		b.WriteString(" " + ssh.Quote("./"+name))

@@ -72,6 +72,8 @@ type far struct{ ssh.Runner }
 
 func (far) RoundTrip(context.Context) (time.Duration, error) { return 100 * time.Millisecond, nil }
 
+func (far) FirstAnswer(context.Context) (time.Duration, error) { return 0, nil }
+
 func (far) Beside() (*ssh.Client, error) { return nil, errors.New("there is no further one") }
 
 // What does not arrive whole gets no name, wherever a gzip ends.

@@ -7,6 +7,7 @@ type pool[T thing] struct {
 	mu   sync.Mutex
 	all  []T
 	next int
+	left int64 // cost of all[next:]
 }
 
 type thing interface {
@@ -29,17 +30,33 @@ func (p *pool[T]) add(things ...T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.all = append(p.all, things...)
+	for _, t := range things {
+		p.left += t.cost()
+	}
 }
 
-// take returns the next things, as many as make so many bytes; none when there are no more.
+// take returns the next things, so many and of so many bytes at most, but one in any case. There are none when there are
+// no more.
 func (p *pool[T]) take(most int, bytes int64) []T {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	from := p.next
-	for ; p.next < len(p.all) && p.next-from < most && bytes > 0; p.next++ {
-		bytes -= p.all[p.next].cost()
+	for p.next < len(p.all) && p.next-from < most {
+		cost := p.all[p.next].cost()
+		if bytes -= cost; bytes < 0 && p.next > from {
+			break
+		}
+		p.left -= cost
+		p.next++
 	}
 	return p.all[from:p.next]
+}
+
+// bytesLeft is the cost of what nobody has taken.
+func (p *pool[T]) bytesLeft() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left
 }
 
 func (p *pool[T]) isEmpty() bool {

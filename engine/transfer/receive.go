@@ -12,8 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/klauspost/compress/gzip"
 )
 
 // receive reads what the node sends in answer to a feed: rests, then archives.
@@ -32,7 +30,6 @@ func (d *fetch) receive(ctx context.Context, r *bufio.Reader, rests []*rest, f *
 }
 
 func (d *fetch) receiveArchives(ctx context.Context, r *bufio.Reader, f *feed, w *writers) error {
-	var u unpacker
 	for {
 		more, err := nextArchive(r)
 		switch {
@@ -41,62 +38,18 @@ func (d *fetch) receiveArchives(ctx context.Context, r *bufio.Reader, f *feed, w
 		case !more:
 			return nil
 		}
-		chunk, err := u.open(r)
-		if err != nil {
-			return &streamError{err}
-		}
-		if err := readSums(chunk, func(name string, sum digest) {
+		if err := readSums(r, func(name string, sum digest) {
 			if e, ok := f.entryOf(name); ok && e.isFile() {
 				e.hash, e.hashed = sum, true
 			}
 		}); err != nil {
 			return &streamError{err}
 		}
-		if err := d.receiveArchive(ctx, tar.NewReader(chunk), f, w); err != nil {
+		if err := d.receiveArchive(ctx, tar.NewReader(r), f, w); err != nil {
 			return err
-		}
-		if err := u.close(); err != nil {
-			return &streamError{err}
 		}
 		f.chunkEnds()
 	}
-}
-
-// An unpacker reads chunks, each of which may be packed.
-type unpacker struct {
-	zip   *gzip.Reader
-	plain *bufio.Reader // what zip has unpacked
-	used  bool          // by the present chunk
-}
-
-// open returns the content of the chunk with which r goes on.
-func (u *unpacker) open(r *bufio.Reader) (*bufio.Reader, error) {
-	start, _ := r.Peek(2)
-	if u.used = string(start) == "\x1f\x8b"; !u.used { // a sum begins otherwise
-		return r, nil
-	}
-	var err error
-	if u.zip == nil {
-		u.zip, err = gzip.NewReader(r)
-		u.plain = bufio.NewReaderSize(u.zip, copyBuffer)
-	} else {
-		err = u.zip.Reset(r)
-		u.plain.Reset(u.zip)
-	}
-	if err != nil {
-		return nil, err
-	}
-	u.zip.Multistream(false)
-	return u.plain, nil
-}
-
-// close reads the rest of what is packed, which its sum follows.
-func (u *unpacker) close() error {
-	if !u.used {
-		return nil
-	}
-	_, err := io.Copy(io.Discard, u.plain)
-	return err
 }
 
 // nextArchive skips what is left of an archive, which is filled up with zeros, and says whether another one follows.

@@ -154,7 +154,7 @@ func (u *sending) send(ctx context.Context, crew *crew, w *bufio.Writer, known <
 	}()
 	err := u.sendItems(tw, s.first, buf, u.count)
 	for err == nil && !s.small.isEmpty() {
-		err = u.sendItems(tw, s.small.take(1, 1), buf, u.count)
+		err = u.sendItems(tw, s.small.take(1, 0), buf, u.count)
 	}
 	if err == nil {
 		err = out.flush()

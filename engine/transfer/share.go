@@ -46,7 +46,7 @@ func (d *fetch) bringSmall(ctx context.Context, runner ssh.Runner, from *pool[*e
 	for _, e := range first {
 		names = append(names, d.nodeName(e))
 	}
-	c := converse(ctx, runner, smallScript(d.remote, d.pack, names))
+	c := converse(ctx, runner, smallScript(d.remote, names))
 	c.tell(func(w *bufio.Writer) error { return f.ask(ctx, w, nil) })
 	_, err := readHead(c.out)
 	if err != nil {

@@ -77,15 +77,6 @@ func (u *sending) gather(ctx context.Context, crew *crew, s *split, known <-chan
 	return true
 }
 
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 // jobs returns those that move what is not in the archive.
 func (u *sending) jobs(s *split, far bool, stderr *tail) []job {
 	var jobs []job
@@ -180,7 +171,7 @@ func (a *archive) write(ctx context.Context, out io.Writer, from *pool[*item]) e
 		if err := a.pace.wait(ctx, w); err != nil {
 			return err
 		}
-		next := from.take(1, 1)
+		next := from.take(1, 0)
 		if len(next) == 0 {
 			return errors.Join(tw.Close(), w.end())
 		}

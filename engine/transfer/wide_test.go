@@ -20,7 +20,7 @@ import (
 // smallWidth makes of a few megabytes what defaultWidth makes of many.
 func smallWidth() width {
 	return width{
-		trip: time.Millisecond, first: 128 << 10, part: 128 << 10, chunk: 64 << 10, large: 256 << 10, stretch: 256 << 10, each: 128 << 10,
+		trip: time.Millisecond, first: 128 << 10, part: 128 << 10, asked: 256 << 10, large: 256 << 10, stretch: 256 << 10, each: 128 << 10,
 		most: 3, greet: 2, early: 2, late: time.Minute, at: 2, spill: 512 << 10,
 	}
 }
@@ -53,16 +53,14 @@ func TestWideDownload(t *testing.T) {
 	tests := []struct {
 		name     string
 		options  enginetest.Options
-		pack     time.Duration
 		refuse   bool
 		min, max int // connections
 	}{
-		{"several connections", enginetest.Options{}, 0, false, 2, 4},
-		{"not packed", enginetest.Options{}, time.Hour, false, 2, 4},
-		{"without gzip", enginetest.Options{Without: []string{"gzip"}}, 0, false, 2, 4},
-		{"busybox", enginetest.Options{Busybox: true}, 0, false, 2, 4},
-		{"no more than one connection", enginetest.Options{}, 0, true, 1, 1},
-		{"one session on each", enginetest.Options{MaxSessions: 1}, 0, false, 3, 30},
+		{"several connections", enginetest.Options{}, false, 2, 4},
+		{"without gzip", enginetest.Options{Without: []string{"gzip"}}, false, 2, 4},
+		{"busybox", enginetest.Options{Busybox: true}, false, 2, 4},
+		{"no more than one connection", enginetest.Options{}, true, 1, 1},
+		{"one session on each", enginetest.Options{MaxSessions: 1}, false, 3, 30},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -71,9 +69,7 @@ func TestWideDownload(t *testing.T) {
 			want.write(t, filepath.Join(s.Home, "r"))
 			proxy.Refuse(tt.refuse)
 			dir := t.TempDir()
-			wide := smallWidth()
-			wide.pack = tt.pack
-			res, err := downloadOver(t.Context(), node, Request{Remote: "r", Local: "to", LocalDir: dir}, patientRetry(), wide)
+			res, err := downloadOver(t.Context(), node, Request{Remote: "r", Local: "to", LocalDir: dir}, patientRetry(), smallWidth())
 			must(t, err)
 			diffTree(t, dir, under("to", want))
 			if total := want.bytes(); res.Files != len(want) || res.Bytes != total {
@@ -82,11 +78,35 @@ func TestWideDownload(t *testing.T) {
 			if n := proxy.Accepted(); n < tt.min || n > tt.max {
 				t.Errorf("got %d connections, want %d to %d", n, tt.min, tt.max)
 			}
-			one, err := downloadOver(t.Context(), node, Request{Remote: "r/large", Local: "one", LocalDir: dir}, patientRetry(), wide)
+			one, err := downloadOver(t.Context(), node, Request{Remote: "r/large", Local: "one", LocalDir: dir}, patientRetry(), smallWidth())
 			must(t, err)
 			if b, err := os.ReadFile(filepath.Join(dir, "one")); string(b) != want["large"] || err != nil || one.Files != 1 {
 				t.Errorf("one file: got %d bytes, %+v, %v", len(b), one, err)
 			}
+		})
+	}
+}
+
+// Where the names of a chunk are too long for one command on the node, the rest of them waits for those of the next chunk.
+func TestWideDownloadOfLongNames(t *testing.T) {
+	t.Parallel()
+	want := make(tree)
+	for i := range 700 {
+		want[fmt.Sprintf("%s/%0230d", strings.Repeat("d", 100), i)] = fmt.Sprint(i)
+	}
+	for name, o := range map[string]enginetest.Options{"coreutils": {}, "busybox": {Busybox: true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, _, node := distantNode(t, o)
+			want.write(t, filepath.Join(s.Home, "r"))
+			wide := defaultWidth()
+			wide.trip = time.Millisecond
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			dir := t.TempDir()
+			_, err := downloadOver(ctx, node, Request{Remote: "r/", Local: "to", LocalDir: dir}, patientRetry(), wide)
+			must(t, err)
+			diffTree(t, filepath.Join(dir, "to"), want)
 		})
 	}
 }
