@@ -10,12 +10,8 @@ import (
 const farTrip = 20 * time.Millisecond
 
 // shellsAhead is how many wait. A command that follows another at once finds one that is ready: the
-// next one takes two round trips, which two commands take as well. Beside another client, for transfers, commands
-// are few and long.
-const (
-	shellsAhead       = 2
-	shellsAheadBeside = 1
-)
+// next one takes two round trips, which two commands take as well.
+const shellsAhead = 2
 
 // A shell is a session that was opened before there is a command for it: a shell on the node that
 // reads from its stdin what to run. Without it a command costs a round trip for its channel, and one
@@ -65,12 +61,8 @@ func (c *Client) openAhead(n *conn) {
 	if n.trip < c.far || n.alone || len(c.conns) == 0 || c.conns[0] != n {
 		return
 	}
-	most := shellsAhead
-	if c.first != nil {
-		most = shellsAheadBeside
-	}
 	n.ahead = slices.DeleteFunc(n.ahead, (*shell).ended)
-	for len(n.ahead)+n.soon < most && (n.limit == 0 || n.inUse < n.limit) {
+	for len(n.ahead)+n.soon < shellsAhead && (n.limit == 0 || n.inUse < n.limit) {
 		n.inUse++
 		n.soon++
 		c.wg.Go(func() { c.openShell(n) })

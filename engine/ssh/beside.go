@@ -22,12 +22,6 @@ import (
 //
 // There is none where a person confirms each login, with a touch of a key for example.
 func (c *Client) Beside() (*Client, error) {
-	b, err := Open(c.cfg)
-	if err != nil {
-		return nil, err
-	}
-	b.cfg.Confirm, b.cfg.Patience, b.cfg.Report = nil, 0, nil
-	b.first = c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -36,8 +30,14 @@ func (c *Client) Beside() (*Client, error) {
 	case c.confirmed:
 		return nil, c.besideError(errConfirmed)
 	}
+	cfg := c.cfg
+	cfg.Confirm, cfg.Patience, cfg.Report = nil, 0, nil
+	b, err := Open(cfg)
+	if err != nil {
+		return nil, err
+	}
+	b.first, b.limit = c, c.limit
 	maps.Copy(b.accepted, c.accepted)
-	b.limit = c.limit
 	return b, nil
 }
 

@@ -108,9 +108,6 @@ func (c *Client) Connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.first != nil {
-		c.openAhead(n) // while the command comes for which it was made
-	}
 	c.release(n)
 	return nil
 }

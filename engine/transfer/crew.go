@@ -24,7 +24,8 @@ type distant interface {
 //
 // Over a distance a connection carries a window per round trip, 2 MiB where OpenSSH is the node, and that
 // is counted in round trips: a further connection is ready after about ten of them, in which the first
-// one moves 20 MiB at most. So what decides is the amount, not the distance, as long as there is one.
+// one moves 20 MiB at most. So what decides is the amount, not the distance, as long as there is one. Those that are
+// begun while the first one is made are ready two round trips after it.
 type width struct {
 	trip    time.Duration // shortest round trip for which it is worth it
 	first   int64         // bytes that each connection moves meanwhile
@@ -116,15 +117,15 @@ func (c *crew) wake() {
 	c.changed.Broadcast()
 }
 
-// hireEarly makes so many further connections while the first one is made, if there is none yet and the node takes so
-// long to answer that it must be far.
+// hireEarly makes so many further connections while the first one is made, if there is none yet and the node seems far: its
+// first word takes a round trip and the start of a server, which takes the longer the busier the node is.
 func (c *crew) hireEarly(count int) {
 	far, ok := c.node.(distant)
 	if !ok || min(count, c.width.most) == 0 {
 		return
 	}
 	c.hands.Go(func() {
-		if answer, err := far.FirstAnswer(c.ctx); err == nil && answer >= 2*c.width.trip {
+		if answer, err := far.FirstAnswer(c.ctx); err == nil && answer >= 3*c.width.trip {
 			c.begin(count, c.early)
 		}
 	})

@@ -120,7 +120,7 @@ func TestEarlyConnections(t *testing.T) {
 			t.Parallel()
 			s := enginetest.OpenSSH(t, enginetest.Options{})
 			proxy := enginetest.NewProxy(t, s.Addr)
-			proxy.Delay(2 * time.Millisecond)
+			proxy.Delay(5 * time.Millisecond)
 			c := s.ClientVia(t, proxy)
 			node := &besides{t, c, proxy, 2}
 			dir := t.TempDir()
@@ -159,7 +159,7 @@ func TestEarlyConnectionsOfALittleDownload(t *testing.T) {
 	t.Parallel()
 	s := enginetest.OpenSSH(t, enginetest.Options{})
 	proxy := enginetest.NewProxy(t, s.Addr)
-	proxy.Delay(2 * time.Millisecond)
+	proxy.Delay(5 * time.Millisecond)
 	tree{"f": "F"}.write(t, s.Home)
 	dir := t.TempDir()
 	node := &besides{t, s.ClientVia(t, proxy), proxy, smallWidth().early}
