@@ -63,11 +63,10 @@ func uploadOver(ctx context.Context, runner ssh.Runner, req UploadRequest, again
 	}
 	u := &sending{runner: runner, req: req, width: w, remote: resolveRemote(req.RemoteDir, req.Remote)}
 	crew := newCrew(ctx, w, runner)
+	defer crew.stop()
 	err := u.collectAndConnect(ctx, crew)
 	if err == nil {
 		err = u.attempts(ctx, crew, again)
-	} else {
-		crew.stop()
 	}
 	u.result.Duration = time.Since(start)
 	return u.result, err
