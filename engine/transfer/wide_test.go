@@ -4,6 +4,7 @@ package transfer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -167,6 +168,45 @@ func TestEarlyConnectionsOfALittleDownload(t *testing.T) {
 	must(t, err)
 	diffTree(t, dir, tree{"f": "F"})
 	enginetest.Until(t, "all have logged in", func() bool { return strings.Count(s.Log(), "Accepted publickey") == 1+smallWidth().early })
+}
+
+// Who gives up while connections are made waits for none of them.
+func TestEarlyConnectionsAreGivenUp(t *testing.T) {
+	t.Parallel()
+	for _, up := range []bool{false, true} {
+		t.Run(fmt.Sprintf("up %t", up), func(t *testing.T) {
+			t.Parallel()
+			s := enginetest.OpenSSH(t, enginetest.Options{})
+			proxy := enginetest.NewProxy(t, s.Addr)
+			proxy.Delay(5 * time.Millisecond)
+			node := s.ClientVia(t, proxy)
+			dir := t.TempDir()
+			wideTree().write(t, filepath.Join(dir, "r"))
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ended := make(chan error, 1)
+			go func() {
+				var err error
+				if up {
+					_, err = uploadOver(ctx, node, UploadRequest{Local: "r", LocalDir: dir, Remote: "to"}, patientRetry(), smallWidth())
+				} else {
+					_, err = downloadOver(ctx, node, Request{Remote: "r", Local: "to", LocalDir: dir}, patientRetry(), smallWidth())
+				}
+				ended <- err
+			}()
+			enginetest.Until(t, "further connections are made", func() bool { return proxy.Accepted() > 1 })
+			proxy.Stall()
+			cancel()
+			select {
+			case err := <-ended:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(30 * time.Second):
+				t.Fatal("it goes on")
+			}
+		})
+	}
 }
 
 func under(dir string, tr tree) tree {
