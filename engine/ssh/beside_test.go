@@ -3,7 +3,9 @@
 package ssh_test
 
 import (
+	"context"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -129,6 +131,37 @@ func TestBesideALogin(t *testing.T) {
 			t.Errorf("%d keys were refused, want the one of the first connection", n)
 		}
 	})
+}
+
+// A host that is new is remembered once.
+func TestBesideANewHost(t *testing.T) {
+	t.Parallel()
+	s := enginetest.OpenSSH(t, enginetest.Options{})
+	p := enginetest.NewProxy(t, s.Addr)
+	known := filepath.Join(t.TempDir(), "known_hosts")
+	c := s.ClientVia(t, p, func(c *ssh.Config) {
+		c.HostKey, c.KnownHosts = "", known
+		c.Confirm = func(context.Context, string) (bool, error) { return true, nil }
+	})
+	connected := firstAnswer(t, c, p)
+	b, err := c.Beside()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	beside := make(chan error, 1)
+	go func() { beside <- b.Connect(t.Context()) }()
+	until(t, "it connects", func() bool { return p.Accepted() == 2 })
+	p.Resume()
+	if err := <-connected; err != nil {
+		t.Fatal(err)
+	}
+	if err := <-beside; err != nil {
+		t.Errorf("beside it: %v", err)
+	}
+	if text, err := os.ReadFile(known); err != nil || strings.Count(string(text), "\n") != 1 {
+		t.Errorf("known hosts: got %q, %v; want one line", text, err)
+	}
 }
 
 // Where a touch or a click confirms a login, there is one.
