@@ -179,8 +179,7 @@ export hash sum sums
 
 // sendScript sets $send, which sends what its arguments name, a chunk: "+OFFSET:LENGTH:./name" for a part of a file, which
 // comes first and raw, in exactly LENGTH bytes whatever happens to the file meanwhile; "./name" for whole files and
-// links, which come as a tar archive behind their sums, and nothing, which fills a
-// chunk up. GNU tar takes a backslash
+// links, which come as a tar archive behind their sums; and nothing, which fills a chunk up. GNU tar takes a backslash
 // in a name for an escape unless told otherwise, and writes 10 kB at a time, which is little for a client that is
 // near; for one that is far it fills up less.
 const sendScript = `t=-cf

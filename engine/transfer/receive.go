@@ -3,7 +3,6 @@ package transfer
 import (
 	"archive/tar"
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -52,22 +51,24 @@ func (d *fetch) receiveArchives(ctx context.Context, r *bufio.Reader, f *feed, w
 	}
 }
 
-// nextArchive skips what is left of an archive, which is filled up with zeros, and says whether another one follows.
+// nextArchive skips what is left of an archive, which is filled up with zeros to blocks of 512
+// bytes, and says whether another one follows.
 func nextArchive(r *bufio.Reader) (bool, error) {
+	const block = 512
 	for {
-		_, err := r.Peek(1) // what is packed may be short
-		switch {
-		case errors.Is(err, io.EOF):
+		b, err := r.Peek(block)
+		if len(b) == 0 && errors.Is(err, io.EOF) {
 			return false, nil
-		case err != nil:
+		}
+		for i := range b {
+			if b[i] != 0 {
+				return true, nil
+			}
+		}
+		if err != nil {
 			return false, io.ErrUnexpectedEOF
 		}
-		b, _ := r.Peek(r.Buffered())
-		content := bytes.TrimLeft(b, "\x00")
-		_, _ = r.Discard(len(b) - len(content))
-		if len(content) > 0 {
-			return true, nil
-		}
+		_, _ = r.Discard(block)
 	}
 }
 
