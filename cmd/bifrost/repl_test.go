@@ -4,11 +4,18 @@ package main
 
 import "testing"
 
-func TestReplOnTerminal(t *testing.T) {
-	t.Parallel()
+// startRepl starts a session on a terminal of its own.
+func startRepl(t *testing.T) *session {
+	t.Helper()
 	s := newFolder(t)
 	s.startOnTerminal("repl")
 	s.await(">>> ")
+	return s
+}
+
+func TestReplOnTerminal(t *testing.T) {
+	t.Parallel()
+	s := startRepl(t)
 	s.press("def double(x):\r    return x * 2\r\r")
 	s.press("double(21)\r")
 	s.await("\r\n42\r\n")
@@ -30,9 +37,7 @@ func TestReplOnTerminal(t *testing.T) {
 // What is typed while a statement runs counts once it has ended: lines, and the end too.
 func TestReplTypedAhead(t *testing.T) {
 	t.Parallel()
-	s := newFolder(t)
-	s.startOnTerminal("repl")
-	s.await(">>> ")
+	s := startRepl(t)
 	s.press("n = [print('be' + 'gun')] + [i for i in range(1 << 21)]\r")
 	s.await("begun")
 	s.press("'typed' + ' ahead'\r\x04")
@@ -42,9 +47,7 @@ func TestReplTypedAhead(t *testing.T) {
 
 func TestReplReleases(t *testing.T) {
 	t.Parallel()
-	s := newFolder(t)
-	s.startOnTerminal("repl")
-	s.await(">>> ")
+	s := startRepl(t)
 	s.press("node = acquire_node(provision = gpu_query(type = None, providers = 'local'))\r")
 	s.press("node.exec('echo o' + 'k').stdout\r")
 	s.await(`"ok\n"`)

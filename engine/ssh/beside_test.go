@@ -177,10 +177,7 @@ func TestBesideAConfirmedLogin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring := &slowRing{Agent: agent.NewKeyring(), pause: 600 * time.Millisecond}
-	if err := ring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
-		t.Fatal(err)
-	}
+	ring := &slowRing{Agent: newRing(t, key), pause: 600 * time.Millisecond}
 	socket := serveAgent(t, ring)
 	c := s.ClientVia(t, p, func(c *ssh.Config) { c.IdentityFile, c.AgentSocket = "", socket })
 	connected := firstAnswer(t, c, p)

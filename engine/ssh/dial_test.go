@@ -435,13 +435,18 @@ func both(a, b func(*ssh.Config)) func(*ssh.Config) {
 // startAgent serves an agent that holds the keys and returns its socket.
 func startAgent(t *testing.T, keys ...any) string {
 	t.Helper()
+	return serveAgent(t, newRing(t, keys...))
+}
+
+func newRing(t *testing.T, keys ...any) agent.Agent {
+	t.Helper()
 	ring := agent.NewKeyring()
 	for _, k := range keys {
 		if err := ring.Add(agent.AddedKey{PrivateKey: k, Comment: "test key"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return serveAgent(t, ring)
+	return ring
 }
 
 func serveAgent(t *testing.T, ring agent.Agent) string {

@@ -40,13 +40,22 @@ func wideTree() tree {
 // distantNode is a server at a distance whose client has connected.
 func distantNode(t *testing.T, o enginetest.Options) (*enginetest.Server, *enginetest.Proxy, *ssh.Client) {
 	t.Helper()
-	s := enginetest.OpenSSH(t, o)
-	proxy := enginetest.NewProxy(t, s.Addr)
-	proxy.Delay(2 * time.Millisecond)
-	node := s.ClientVia(t, proxy)
+	s, proxy, node := newNode(t, o, 2*time.Millisecond)
 	must(t, node.Connect(t.Context()))
 	return s, proxy, node
 }
+
+// newNode is a server at a distance, with a delay in each direction, whose client has not connected.
+func newNode(t *testing.T, o enginetest.Options, delay time.Duration) (*enginetest.Server, *enginetest.Proxy, *ssh.Client) {
+	t.Helper()
+	s := enginetest.OpenSSH(t, o)
+	proxy := enginetest.NewProxy(t, s.Addr)
+	proxy.Delay(delay)
+	return s, proxy, s.ClientVia(t, proxy)
+}
+
+// earlyDelay makes of a node one that seems far before there is a connection.
+const earlyDelay = 5 * time.Millisecond
 
 func TestWideDownload(t *testing.T) {
 	t.Parallel()
@@ -119,10 +128,7 @@ func TestEarlyConnections(t *testing.T) {
 	for _, up := range []bool{false, true} {
 		t.Run(fmt.Sprintf("up %t", up), func(t *testing.T) {
 			t.Parallel()
-			s := enginetest.OpenSSH(t, enginetest.Options{})
-			proxy := enginetest.NewProxy(t, s.Addr)
-			proxy.Delay(5 * time.Millisecond)
-			c := s.ClientVia(t, proxy)
+			s, proxy, c := newNode(t, enginetest.Options{}, earlyDelay)
 			node := &besides{t, c, proxy, 2}
 			dir := t.TempDir()
 			if up {
@@ -158,12 +164,10 @@ func (b *besides) RoundTrip(ctx context.Context) (time.Duration, error) {
 // goes before that too often.
 func TestEarlyConnectionsOfALittleDownload(t *testing.T) {
 	t.Parallel()
-	s := enginetest.OpenSSH(t, enginetest.Options{})
-	proxy := enginetest.NewProxy(t, s.Addr)
-	proxy.Delay(5 * time.Millisecond)
+	s, proxy, c := newNode(t, enginetest.Options{}, earlyDelay)
 	tree{"f": "F"}.write(t, s.Home)
 	dir := t.TempDir()
-	node := &besides{t, s.ClientVia(t, proxy), proxy, smallWidth().early}
+	node := &besides{t, c, proxy, smallWidth().early}
 	_, err := downloadOver(t.Context(), node, Request{Remote: "f", LocalDir: dir}, patientRetry(), smallWidth())
 	must(t, err)
 	diffTree(t, dir, tree{"f": "F"})
@@ -176,10 +180,7 @@ func TestEarlyConnectionsAreGivenUp(t *testing.T) {
 	for _, up := range []bool{false, true} {
 		t.Run(fmt.Sprintf("up %t", up), func(t *testing.T) {
 			t.Parallel()
-			s := enginetest.OpenSSH(t, enginetest.Options{})
-			proxy := enginetest.NewProxy(t, s.Addr)
-			proxy.Delay(5 * time.Millisecond)
-			node := s.ClientVia(t, proxy)
+			_, proxy, node := newNode(t, enginetest.Options{}, earlyDelay)
 			dir := t.TempDir()
 			wideTree().write(t, filepath.Join(dir, "r"))
 			ctx, cancel := context.WithCancel(t.Context())
