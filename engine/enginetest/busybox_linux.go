@@ -2,7 +2,6 @@ package enginetest
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -33,7 +32,7 @@ func busyboxRoot(t testing.TB, dir string) string {
 		t.Fatal(err)
 	}
 	to := filepath.Join(root, "bin", "busybox")
-	copyFile(t, from, to)
+	copyProgram(t, from, to)
 	cmd := exec.Command("/bin/busybox", "--install", "-s", "/bin")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	cmd.Dir = "/"
@@ -76,22 +75,17 @@ func etcFolder(t testing.TB, dir, home, shell string) {
 	}
 }
 
-func copyFile(t testing.TB, from, to string) {
+// copyProgram copies a program that runs next. No other test starts one while it is open here: that process would have it
+// open for writing until it is a program of its own, and what is open for writing cannot be run (ETXTBSY).
+func copyProgram(t testing.TB, from, to string) {
 	t.Helper()
-	in, err := os.Open(from)
+	data, err := os.ReadFile(from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE, 0o755)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = io.Copy(out, in)
-	if cerr := out.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	if err := os.WriteFile(to, data, 0o755); err != nil {
 		t.Fatal(err)
 	}
 }
